@@ -1,0 +1,5 @@
+"""`python -m kvmtrace` is the `kvmtrace` program."""
+
+from kvmtrace.cli import main
+
+main()

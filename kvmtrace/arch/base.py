@@ -1,0 +1,97 @@
+"""What an architecture says of its tracepoints: the roles of events on the time line of a vCPU."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kvmtrace.recording import EventKind, Facts
+
+
+class Role(IntEnum):
+    """What an event says of the exit in which it falls."""
+
+    EXIT = 0  # the vCPU left the guest
+    ENTRY = 1  # the vCPU enters the guest
+    OTHER = 2  # nothing
+    USERSPACE = 3  # the exit goes to the VMM
+    USER_LEAVE = 4  # the thread leaves the kernel …
+    USER_RETURN = 5  # … and comes back
+    BLOCKED = 6  # the halted vCPU slept; the value is how long, ns
+    POLLED = 7  # the halted vCPU was polled for; the value is how long, ns
+    EOI = 8  # an interrupt was ended
+    NESTED = 9  # the exit was one of a guest's guest
+    DETAIL = 16  # + the index of a Detail: the value is what the exit was about
+
+
+@dataclass(frozen=True, slots=True)
+class EventRole:
+    """The role of one tracepoint's events: `role`, or what `choices` says for the value of `choice_field`."""
+
+    role: int
+    value_field: str | None = None
+    choice_field: str | None = None
+    choices: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """A tracepoint's field that tells what an exit was about; of several in one exit the first in the list counts."""
+
+    event: str
+    field: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """What one recorded reason means."""
+
+    isa: str | None
+    code: int  # flags masked
+    name: str
+    idle: bool
+
+
+class Architecture(ABC):
+    """The rules of one architecture for one recording."""
+
+    name: ClassVar[str]
+    details: ClassVar[tuple[Detail, ...]]
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+
+    @classmethod
+    @abstractmethod
+    def records(cls, facts: Facts) -> bool:
+        """Tell whether the recording has this architecture's exit tracepoints."""
+
+    @abstractmethod
+    def role(self, kind: EventKind) -> EventRole:
+        """Return the role of a tracepoint's events."""
+
+    @abstractmethod
+    def reason_fields(self, kind: EventKind) -> tuple[str | None, str]:
+        """Return the fields of the exit tracepoint that hold the isa (None: there is none) and the reason."""
+
+    @abstractmethod
+    def reason(self, kind: EventKind, isa: int | None, code: int) -> Reason:
+        """Return what a recorded reason means, as the recording's own print fmt names it."""
+
+    @abstractmethod
+    def detail_kind(self, detail: Detail, reason: Reason) -> str:
+        """Return what kind of thing the detail of an exit with that reason is."""
+
+    @abstractmethod
+    def detail_names(self, kind: str) -> Mapping[int, str]:
+        """Return the names of details of one kind."""
+
+    @abstractmethod
+    def reenters_without_entry(self, reason: Reason) -> bool:
+        """Tell whether this kernel may enter the guest again after such an exit without an entry event."""

@@ -1,0 +1,91 @@
+"""`kvmtrace ingest`: reads recordings into the store."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kvmtrace.commands.options import DEFAULT_STORE, StoreOption, TagOption, pairs
+from kvmtrace.commands.output import say
+from kvmtrace.errors import CheckFailedError
+from kvmtrace.report.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvmtrace.ingest import Ingested, Progress
+
+_NOTES_SHOWN = 5
+
+
+def ingest(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Recordings; - is standard input.")],
+    store: StoreOption = DEFAULT_STORE,
+    label: Annotated[str | None, typer.Option("--label", help="Name for the run, instead of its id.")] = None,
+    tag: TagOption = None,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Read again what is in the store already.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail where a part of a file could not be read.")] = False,
+) -> None:
+    """Read perf.data files and perf stat texts into the store, and print the ids of their runs."""
+    from kvmtrace.errors import KvmtraceError
+    from kvmtrace.ingest import ingest as read
+    from kvmtrace.store.label import Label
+
+    name = Label(label, pairs(tag, "--tag"))
+    noted, failed = 0, None
+    for file in files:
+        try:
+            with _bar(file) as progress:
+                runs = read(file, store, name, refresh=refresh, progress=progress)
+        except KvmtraceError as error:
+            if len(files) == 1:
+                raise
+            failed = failed or error
+            say(error.message, "error")
+            continue
+        for run in runs:
+            sys.stdout.write(run.manifest.run_id + "\n")
+            noted += _tell(run)
+    if failed is not None:
+        raise type(failed)(f"{len(files)} files: not all could be read") from None
+    if strict and noted:
+        raise CheckFailedError(f"{noted} notes on what could not be read (--strict)")
+
+
+def _tell(run: Ingested) -> int:
+    """Say on standard error what became of a run; return the number of its notes."""
+    manifest = run.manifest
+    title = f"{manifest.source.title}: run {manifest.run_id}"
+    if run.was_there:
+        say(f"{title} is in the store already, since {manifest.ingested_at}")
+    elif manifest.kind == "counters":
+        say(f"{title}: {manifest.tables['counters'].rows:,} counters")
+    else:
+        events = sum(t.rows for t in manifest.tracepoints)
+        say(f"{title}: {events:,} events, {manifest.exits.get('rows', 0):,} exits")
+    for what, count in manifest.not_stored.items():
+        say(f"{manifest.source.title}: not stored: {count:,} {what}", "warning")
+    for note in manifest.notes[:_NOTES_SHOWN]:
+        say(f"{manifest.source.title}: {note.where}: {note.what}", "warning")
+    notes = len(manifest.notes) + manifest.notes_dropped
+    if notes > _NOTES_SHOWN:
+        say(f"{manifest.source.title}: {notes - _NOTES_SHOWN} more notes: kvmtrace sql 'FROM notes'", "warning")
+    return notes
+
+
+@contextmanager
+def _bar(file: str) -> Iterator[Progress | None]:
+    """Give a progress bar with the time that is left, on a terminal only."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with typer.progressbar(length=1, label=printable(file), file=sys.stderr, show_eta=True) as bar:
+
+        def progress(read: int, size: int) -> None:
+            bar.length = max(size, 1)
+            bar.update(read - bar.pos)
+
+        yield progress

@@ -1,0 +1,43 @@
+"""What commands write: data on standard output or in a file, everything else on standard error."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from kvmtrace.errors import StoreError, UsageError
+from kvmtrace.report.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+
+def say(text: str, kind: str = "note") -> None:
+    """Write one plain line to standard error."""
+    sys.stderr.write(f"kvmtrace: {kind}: {printable(text)}\n")
+
+
+def warn(texts: Iterable[str]) -> None:
+    """Write warnings to standard error, one plain line each."""
+    for text in texts:
+        say(text, "warning")
+
+
+def check_output(output: Path | None, *, force: bool) -> None:
+    """UsageError: `output` is there already, and nobody asked to overwrite it."""
+    if output is not None and output.exists() and not force:
+        raise UsageError(f"{output} is there already", hint="--force overwrites it")
+
+
+def write_output(text: str, output: Path | None, *, force: bool) -> None:
+    """Write `text` to the file `output`, or to standard output where that is None. StoreError: it cannot be written."""
+    if output is None:
+        sys.stdout.write(text)
+        return
+    check_output(output, force=force)
+    try:
+        with output.open("w" if force else "x", encoding="utf-8", newline="") as file:
+            file.write(text)
+    except OSError as error:
+        raise StoreError(f"{output}: {error.strerror}") from None

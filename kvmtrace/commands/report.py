@@ -1,0 +1,102 @@
+"""`kvmtrace report`: the exits of runs, or what else they hold."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kvmtrace.commands.options import DEFAULT_STORE, ForceOption, FormatOption, OutputOption, StoreOption
+from kvmtrace.commands.output import check_output, say, warn, write_output
+from kvmtrace.report.summary import By
+from kvmtrace.report.tables import TableFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kvmtrace.report.reading import Choice
+    from kvmtrace.report.summary import Summary
+
+_OWN_SIGNS = "µ±…█"
+
+
+def report(
+    run: Annotated[
+        list[str] | None, typer.Argument(help="Id or its beginning, label, or source; none: the latest run.")
+    ] = None,
+    by: Annotated[
+        list[By] | None, typer.Option("--by", help="What exits are told apart by; repeatable. [default: reason]")
+    ] = None,
+    report_format: FormatOption = TableFormat.TEXT,
+    output: OutputOption = None,
+    force: ForceOption = False,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the latencies too, to a .png or .svg file.")
+    ] = None,
+    with_idle: Annotated[bool, typer.Option("--with-idle", help="Count idle exits with the others.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Read every exit: percentiles are exact.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Report the exits of runs: how many, how often, how long they kept the guest waiting."""
+    from kvmtrace.report.reading import Choice
+
+    check_output(output, force=force)
+    if plot is not None:
+        from kvmtrace.report import figures
+
+        check_output(plot, force=force)
+        figures.file_format(plot)
+    drawn = plot is not None or report_format in {TableFormat.TEXT, TableFormat.MARKDOWN}
+    choice = Choice(tuple(dict.fromkeys(by or [By.REASON])), with_idle=with_idle, exact=exact, distribution=drawn)
+    summaries = _read(run or [], choice, store)
+    text = _render(summaries, report_format, to_terminal=output is None)
+    if plot is not None:
+        figures.save(summaries, plot, force=force)
+    write_output(text, output, force=force)
+
+
+def _read(runs: "Sequence[str]", choice: "Choice", store: Path) -> "list[Summary]":
+    from kvmtrace.report.reading import read_summary
+    from kvmtrace.store.connection import StoreConnection
+
+    with StoreConnection(store) as connection:
+        catalogue = connection.catalogue
+        warn(catalogue.warnings)
+        manifests = [catalogue.resolve(text) for text in runs]
+        if not runs:
+            manifests = [catalogue.latest()]
+            say(f"run {manifests[0].run_id} ({manifests[0].source.title}), the latest")
+        return [read_summary(connection, m, catalogue.label(m.run_id), choice) for m in manifests]
+
+
+def _render(summaries: "Sequence[Summary]", report_format: TableFormat, *, to_terminal: bool) -> str:
+    unicode = not to_terminal or _can_write(_OWN_SIGNS)
+    match report_format:
+        case TableFormat.CSV:
+            from kvmtrace.report import machine, wording
+
+            for summary in summaries:
+                warn(wording.warnings(summary))
+            return machine.to_csv(summaries)
+        case TableFormat.JSON:
+            from kvmtrace.report import machine
+
+            return machine.to_json(summaries)
+        case TableFormat.MARKDOWN:
+            from kvmtrace.report import markdown
+
+            return markdown.render(summaries, unicode=unicode)
+    from kvmtrace.report import text
+
+    on_terminal = to_terminal and sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if on_terminal else None
+    return text.render(summaries, terminal_width=width, unicode=unicode)
+
+
+def _can_write(signs: str) -> bool:
+    try:
+        signs.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,37 @@
+"""`kvmtrace sql`: runs a statement of the user's own."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from kvmtrace.commands.options import DEFAULT_STORE, ForceOption, FormatOption, OutputOption, StoreOption
+from kvmtrace.commands.output import check_output, warn, write_output
+from kvmtrace.errors import UsageError
+from kvmtrace.report.tables import TableFormat, render
+
+
+def sql(
+    query: Annotated[
+        str | None, typer.Argument(help="One SELECT, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN; else standard input.")
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    table_format: FormatOption = TableFormat.TEXT,
+    output: OutputOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Run SQL over the store, which it can read and not change. SHOW TABLES lists the tables."""
+    from kvmtrace.store.connection import StoreConnection
+
+    check_output(output, force=force)
+    statement = _standard_input() if query is None else query
+    with StoreConnection(store) as connection:
+        warn(connection.catalogue.warnings)
+        write_output(render(connection.query(statement), table_format), output, force=force)
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"standard input: expected SQL in UTF-8, found {error}") from None

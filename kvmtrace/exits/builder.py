@@ -1,0 +1,278 @@
+"""Blocks of events → exits, and blocks whose events know their exit."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kvmtrace.arch.base import EventRole, Role
+from kvmtrace.exits.doubts import Holes
+from kvmtrace.exits.facets import Facets, find_facets
+from kvmtrace.exits.pairing import NONE, Pairs, pair
+from kvmtrace.exits.reasons import Reasons
+from kvmtrace.exits.threads import Threads, VirtualMachines
+from kvmtrace.exits.timeline import Timeline
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from kvmtrace.arch import Architecture
+    from kvmtrace.recording import EventBlock, Facts
+
+_UNKNOWN = -1
+_DRAIN_ROWS = 1 << 17
+_HOLD_ROWS = 1 << 22
+"""Rows held at most where the source never says that nothing older can come: some 200 bytes of memory each."""
+_FOREVER = np.iinfo(np.int64).max
+
+
+class ClosedBy(IntEnum):
+    """What ended an exit."""
+
+    ENTRY = 0
+    NEXT_EXIT = 1
+    HOLE = 2
+    END = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Exits:
+    """n exits, by thread and time; -1 in a time or a CPU is: there is none."""
+
+    exit_id: NDArray[np.int64]
+    vm: NDArray[np.int32]  # index into ExitBuilder.vm_names
+    vcpu: NDArray[np.int32]
+    tid: NDArray[np.int32]
+    cpu: NDArray[np.int32]
+    entry_cpu: NDArray[np.int32]
+    exit_ts_ns: NDArray[np.int64]
+    entry_ts_ns: NDArray[np.int64]
+    latency_ns: NDArray[np.int64]
+    guest_ns: NDArray[np.int64]
+    reason: NDArray[np.int32]  # index into ExitBuilder.reasons.meanings
+    facets: Facets
+    closed_by: NDArray[np.int8]
+    suspect: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.exit_id)
+
+
+@dataclass(slots=True)
+class AttributedBlock:
+    """A block whose events know their exit and their vCPU; -1: none."""
+
+    block: EventBlock
+    thread: NDArray[np.int32]
+    exit_id: NDArray[np.int64]
+    vcpu: NDArray[np.int32]
+    first_target: int
+    newest_ns: int
+
+
+@dataclass(slots=True)
+class Tally:
+    """What pairing counted."""
+
+    exits: int = 0
+    closed_by: NDArray[np.int64] = None  # type: ignore[assignment]  # set below: arrays are no defaults
+    suspect: int = 0
+    entries_without_exit: int = 0
+    late_events: int = 0
+
+    def __post_init__(self) -> None:
+        self.closed_by = np.zeros(len(ClosedBy), np.int64)
+
+
+class ExitBuilder:
+    """Pairs exits and entries of one recording, block by block."""
+
+    def __init__(self, facts: Facts, architecture: Architecture, drain_rows: int = _DRAIN_ROWS) -> None:
+        self.facts = facts
+        self._architecture = architecture
+        self._drain_rows = drain_rows
+        self.threads = Threads()
+        self.vms = VirtualMachines(self.threads)
+        self.reasons = Reasons(architecture)
+        self.tally = Tally()
+        self._roles: dict[int, EventRole] = {}
+        self._holes = Holes()
+        self._held: list[Timeline] = []
+        self._held_rows = 0
+        self._carry = Timeline.empty()
+        self._pending: deque[AttributedBlock] = deque()
+        self._targets = 0
+        self._watermark = -_FOREVER
+        self._drained_to = -_FOREVER
+        self._sampled = False
+
+    def add(self, block: EventBlock) -> Iterator[Exits | AttributedBlock]:
+        """Take over a block; yield what is certain now: exits, and blocks in the order of the source."""
+        for loss in block.losses:
+            self._holes.add(loss)
+        attributed, rows = self._read(block)
+        self._pending.append(attributed)
+        self._held.append(rows)
+        self._held_rows += len(rows)
+        self.tally.late_events += int((block.ts_ns <= self._drained_to).sum())
+        self._watermark = max(self._watermark, block.watermark_ns)
+        if self._held_rows >= self._drain_rows and self._watermark > self._drained_to:
+            yield from self._drain(self._watermark)
+        if self._held_rows >= _HOLD_ROWS:
+            yield from self._drain(int(np.median(np.concatenate([rows.ts_ns for rows in self._held]))))
+
+    def finish(self) -> Iterator[Exits | AttributedBlock]:
+        """Yield all that is left; exits that are still open end with the recording."""
+        yield from self._drain(_FOREVER)
+        left = self._carry
+        pairs = pair(left.thread, left.role)
+        if len(pairs.exits):
+            yield self._exits(left, pairs, np.arange(len(pairs.exits)))
+
+    def _read(self, block: EventBlock) -> tuple[AttributedBlock, Timeline]:
+        count = len(block.ts_ns)
+        thread = self.threads.codes(block.pid, block.tid)
+        role = np.full(count, Role.OTHER, np.uint8)
+        value = np.zeros(count, np.uint64)
+        reason = np.zeros(count, np.int32)
+        vcpu = np.full(count, _UNKNOWN, np.int32)
+        exit_id = np.full(count, _UNKNOWN, np.int64)
+        for kind, fields in block.fields.items():
+            rows = np.flatnonzero(block.kind == kind)
+            event_role = self._role(kind)
+            role[rows] = event_role.role
+            if event_role.choice_field is not None:
+                choice = fields.column(event_role.choice_field)
+                for wanted, chosen in event_role.choices.items():
+                    role[rows[choice == wanted]] = chosen
+            if event_role.value_field is not None:
+                value[rows] = fields.column(event_role.value_field).astype(np.int64).view(np.uint64)
+            if event_role.role == Role.EXIT:
+                exit_id[rows] = np.arange(self.tally.exits, self.tally.exits + len(rows))
+                value[rows] = exit_id[rows].view(np.uint64)
+                reason[rows] = self.reasons.codes(self.facts.events[kind], fields)
+                self.tally.exits += len(rows)
+            if any(f.name == "vcpu_id" for f in self.facts.events[kind].format.own_fields):
+                vcpu[rows] = fields.column("vcpu_id").astype(np.int32)
+        target = np.arange(self._targets, self._targets + count)
+        newest = int(block.ts_ns.max()) if count else -_FOREVER
+        attributed = AttributedBlock(block, thread, exit_id, vcpu, self._targets, newest)
+        self._targets += count
+        return attributed, Timeline(block.ts_ns, thread, role, block.cpu, vcpu, value, reason, target)
+
+    def _role(self, kind: int) -> EventRole:
+        if kind not in self._roles:
+            event = self.facts.events[kind]
+            self._roles[kind] = self._architecture.role(event)
+            if self._roles[kind].role <= Role.ENTRY and event.period != 1:
+                self._sampled = True
+        return self._roles[kind]
+
+    def _drain(self, watermark: int) -> Iterator[Exits | AttributedBlock]:
+        rows = Timeline.concat(self._held)
+        ready = rows.ts_ns <= watermark
+        if ready.all():
+            self._held, self._held_rows = [], 0
+        else:
+            self._held = [rows.take(np.flatnonzero(~ready))]
+            self._held_rows = len(self._held[0])
+            rows = rows.take(np.flatnonzero(ready))
+        self._drained_to = watermark
+        rows = Timeline.concat([self._carry, rows])
+        rows = rows.take(rows.order())
+        pairs = pair(rows.thread, rows.role)
+        self.tally.entries_without_exit += len(pairs.lone_entries)
+        told = np.flatnonzero((rows.role <= Role.ENTRY) & (rows.vcpu != _UNKNOWN))
+        self.threads.vcpu[rows.thread[told]] = rows.vcpu[told]
+        closed = np.flatnonzero(pairs.closer != NONE)
+        if len(closed):
+            yield self._exits(rows, pairs, closed)
+        self._attribute(rows, pairs)
+        carried = rows.take(pairs.carry)
+        self._carry = Timeline(*(getattr(carried, name) for name in Timeline.__slots__[:-1]), target=np.full(len(carried), NONE))
+        open_since = int(self._carry.ts_ns.min()) if len(self._carry) else watermark
+        self._holes.forget(min(open_since, watermark))
+        while self._pending and self._pending[0].newest_ns <= watermark:
+            settled = self._pending.popleft()
+            unknown = settled.vcpu == _UNKNOWN
+            settled.vcpu[unknown] = self.threads.vcpu[settled.thread[unknown]]
+            yield settled
+
+    def _attribute(self, rows: Timeline, pairs: Pairs) -> None:
+        """Write the exit of each event inside an exit into its block."""
+        inside = np.flatnonzero((pairs.exit_rank != NONE) & (rows.role != Role.EXIT) & (rows.target != NONE))
+        if not len(inside):
+            return
+        target = rows.target[inside]
+        exit_id = rows.value[pairs.exits[pairs.exit_rank[inside]]].view(np.int64)
+        for pending in self._pending:
+            here = (target >= pending.first_target) & (target < pending.first_target + len(pending.exit_id))
+            pending.exit_id[target[here] - pending.first_target] = exit_id[here]
+
+    def _exits(self, rows: Timeline, pairs: Pairs, chosen: NDArray[np.int64]) -> Exits:
+        exit_row, closer, opener = pairs.exits[chosen], pairs.closer[chosen], pairs.opener[chosen]
+        has_closer = closer != NONE
+        exit_ts, end_ts = rows.ts_ns[exit_row], np.where(has_closer, rows.ts_ns[closer], _FOREVER)
+        cpu, closer_cpu = rows.cpu[exit_row], np.where(has_closer, rows.cpu[closer], _UNKNOWN)
+        vcpu, closer_vcpu = rows.vcpu[exit_row], np.where(has_closer, rows.vcpu[closer], _UNKNOWN)
+        by_entry = has_closer & (rows.role[closer] == Role.ENTRY)
+        same_vcpu = (vcpu == closer_vcpu) | (vcpu == _UNKNOWN) | (closer_vcpu == _UNKNOWN)
+        in_hole = self._holes.within(cpu, exit_ts, end_ts) | self._holes.within(closer_cpu, exit_ts, end_ts)
+        closed_by = np.full(len(chosen), ClosedBy.NEXT_EXIT, np.int8)
+        closed_by[by_entry & same_vcpu] = ClosedBy.ENTRY
+        closed_by[(by_entry & ~same_vcpu) | (has_closer & ~by_entry & in_hole)] = ClosedBy.HOLE
+        closed_by[~has_closer] = ClosedBy.END
+
+        paired = closed_by == ClosedBy.ENTRY
+        reason = rows.reason[exit_row]
+        unexplained = (closed_by == ClosedBy.NEXT_EXIT) & ~self.reasons.reenters[reason] & self._has_role(Role.ENTRY)
+        latency = np.where(paired, end_ts - exit_ts, -1)
+        after_entry = (opener != NONE) & (rows.role[opener] == Role.ENTRY)
+        vcpu = np.where(vcpu == _UNKNOWN, closer_vcpu, vcpu)
+        vcpu = np.where(vcpu == _UNKNOWN, self.threads.vcpu[rows.thread[exit_row]], vcpu)
+        exits = Exits(
+            exit_id=rows.value[exit_row].view(np.int64),
+            vm=self.vms.of(rows.thread[exit_row], vcpu, self._in_guest()),
+            vcpu=vcpu,
+            tid=self.threads.tid[rows.thread[exit_row]],
+            cpu=cpu,
+            entry_cpu=np.where(paired, closer_cpu, _UNKNOWN),
+            exit_ts_ns=exit_ts,
+            entry_ts_ns=np.where(paired, end_ts, -1),
+            latency_ns=latency,
+            guest_ns=np.where(after_entry, exit_ts - rows.ts_ns[opener], -1),
+            reason=reason,
+            facets=self._facets(rows, pairs, chosen, latency),
+            closed_by=closed_by,
+            suspect=in_hole | unexplained | (closed_by == ClosedBy.HOLE) | self._sampled,
+        )
+        self.tally.closed_by += np.bincount(closed_by, minlength=len(ClosedBy))
+        self.tally.suspect += int(exits.suspect.sum())
+        return exits
+
+    def _facets(
+        self, rows: Timeline, pairs: Pairs, chosen: NDArray[np.int64], latency: NDArray[np.int64]
+    ) -> Facets:
+        telling = np.flatnonzero((rows.role > Role.OTHER) & (pairs.exit_rank != NONE))
+        rank_of = np.full(len(pairs.exits), NONE, np.int64)
+        rank_of[chosen] = np.arange(len(chosen))
+        rank = rank_of[pairs.exit_rank[telling]]
+        telling, rank = telling[rank != NONE], rank[rank != NONE]
+        if not len(telling):
+            return Facets.nothing(len(chosen))
+        since = rows.ts_ns[telling] - rows.ts_ns[pairs.exits[chosen[rank]]]
+        return find_facets(rank, rows.role[telling], rows.value[telling], since, latency)
+
+    def _in_guest(self) -> NDArray[np.bool_]:
+        """Tell by thread code whether the thread's newest boundary before this drain was an entry."""
+        in_guest = np.zeros(len(self.threads), np.bool_)
+        in_guest[self._carry.thread[self._carry.role == Role.ENTRY]] = True
+        return in_guest
+
+    def _has_role(self, role: Role) -> bool:
+        return any(self._architecture.role(kind).role == role for kind in self.facts.events)

@@ -1,0 +1,55 @@
+"""Recorded reasons as small codes, and what each means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from kvmtrace.arch import Architecture
+    from kvmtrace.arch.base import Reason
+    from kvmtrace.recording import EventKind, Fields
+
+_NO_ISA = 0xFFFFFFFF
+
+
+class Reasons:
+    """Codes 0, 1, … of the reasons of a recording, in the order of their first exit."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        self._architecture = architecture
+        self._keys = np.zeros(0, np.uint64)  # sorted
+        self._codes = np.zeros(0, np.int32)
+        self.meanings: list[Reason] = []
+        self.idle = np.zeros(0, np.bool_)
+        self.reenters = np.zeros(0, np.bool_)
+
+    def codes(self, kind: EventKind, fields: Fields) -> NDArray[np.int32]:
+        """Return the code of each exit's reason."""
+        isa_field, reason_field = self._architecture.reason_fields(kind)
+        keys = fields.column(reason_field).astype(np.int64).view(np.uint64) & np.uint64(0xFFFFFFFF)
+        isa = np.uint64(_NO_ISA) if isa_field is None else fields.column(isa_field).astype(np.uint64)
+        keys |= isa << np.uint64(32)
+        if (unknown := self._unknown(keys)).any():
+            for key in np.unique(keys[unknown]).tolist():
+                self._learn(kind, key)
+        return self._codes[np.searchsorted(self._keys, keys)]
+
+    def _unknown(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        if not len(self._keys):
+            return np.ones(len(keys), np.bool_)
+        place = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        return self._keys[place] != keys
+
+    def _learn(self, kind: EventKind, key: int) -> None:
+        isa = None if key >> 32 == _NO_ISA else key >> 32
+        meaning = self._architecture.reason(kind, isa, key & 0xFFFFFFFF)
+        place = int(np.searchsorted(self._keys, np.uint64(key)))
+        self._keys = np.insert(self._keys, place, np.uint64(key))
+        self._codes = np.insert(self._codes, place, len(self.meanings))
+        self.meanings.append(meaning)
+        self.idle = np.append(self.idle, meaning.idle)
+        self.reenters = np.append(self.reenters, self._architecture.reenters_without_entry(meaning))

@@ -1,0 +1,143 @@
+"""Exits → the columns of the table `exits`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from kvmtrace.arch.base import Role
+from kvmtrace.exits.builder import ClosedBy, ExitBuilder, Exits
+from kvmtrace.exits.facets import NO_DETAIL
+from kvmtrace.schema import EXITS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from kvmtrace.arch import Architecture
+    from kvmtrace.recording import Facts
+
+_CLOSED_BY = pa.array([closed_by.name.lower() for closed_by in ClosedBy])
+
+
+class ExitTable:
+    """Makes the stored columns of exits; what the recording could not tell is null."""
+
+    def __init__(self, facts: Facts, architecture: Architecture, builder: ExitBuilder) -> None:
+        self._architecture = architecture
+        self._builder = builder
+        roles = [architecture.role(kind) for kind in facts.events]
+        self._recorded = {r for role in roles for r in (role.role, *role.choices.values())}
+        self.schema = pa.schema([_dictionary_field(field) for field in EXITS.arrow_schema()])
+
+    def table(self, exits: Exits) -> pa.Table:
+        """Return the columns of `exits`, strings as dictionaries."""
+        facets = exits.facets
+        meanings = self._builder.reasons.meanings
+        kind, name, origin = self._detail_columns(exits)
+        has_detail = facets.detail_rule != NO_DETAIL
+        columns = {
+            "exit_id": pa.array(exits.exit_id),
+            "vm_id": _named(exits.vm, self._builder.vms.names),
+            "vcpu": _known(exits.vcpu),
+            "tid": pa.array(exits.tid),
+            "cpu": _known(exits.cpu),
+            "entry_cpu": _known(exits.entry_cpu),
+            "exit_ts_ns": pa.array(exits.exit_ts_ns),
+            "entry_ts_ns": _known(exits.entry_ts_ns, exits.latency_ns),
+            "latency_ns": _known(exits.latency_ns),
+            "guest_ns": _known(exits.guest_ns),
+            "isa": _named(exits.reason, [m.isa for m in meanings]),
+            "reason_code": pa.array(np.array([m.code for m in meanings], np.int64)[exits.reason]),
+            "reason": _named(exits.reason, [m.name for m in meanings]),
+            "idle": pa.array(self._builder.reasons.idle[exits.reason]),
+            "detail_kind": kind,
+            "detail": pa.array(facets.detail, mask=~has_detail) if has_detail.any() else pa.nulls(len(exits), pa.uint64()),
+            "detail_name": name,
+            "detail_from": origin,
+            "userspace": self._flag(Role.USERSPACE, facets.userspace, exits.suspect),
+            "userspace_ns": self._time(Role.USERSPACE, np.where(facets.userspace, facets.userspace_ns, 0), exits.suspect),
+            "blocked_ns": self._time(Role.BLOCKED, facets.blocked_ns, exits.suspect),
+            "polled_ns": self._time(Role.POLLED, facets.polled_ns, exits.suspect),
+            "eoi": self._flag(Role.EOI, facets.eoi, exits.suspect),
+            "nested": self._nested(facets.nested),
+            "closed_by": pa.DictionaryArray.from_arrays(pa.array(exits.closed_by), _CLOSED_BY),
+            "suspect": pa.array(exits.suspect),
+        }
+        missing = {field.name: pa.nulls(len(exits), field.type) for field in self.schema if field.name not in columns}
+        columns.update(missing)
+        return pa.table([columns[field.name] for field in self.schema], schema=self.schema)
+
+    def _detail_columns(self, exits: Exits) -> tuple[pa.Array, pa.Array, pa.Array]:
+        """Return kind, name and origin of the details."""
+        architecture, meanings = self._architecture, self._builder.reasons.meanings
+        rule, detail = exits.facets.detail_rule, exits.facets.detail
+        if not (rule != NO_DETAIL).any():
+            nothing = pa.nulls(len(rule), pa.int32()).dictionary_encode().cast(pa.dictionary(pa.int32(), pa.string()))
+            return nothing, nothing, nothing
+        origins = [f"{d.event}.{d.field}" for d in architecture.details]
+        combination = rule.astype(np.int64) * len(meanings) + exits.reason
+        kinds: dict[str, int] = {}
+        kind_of = {
+            c: kinds.setdefault(
+                architecture.detail_kind(architecture.details[c // len(meanings)], meanings[c % len(meanings)]), len(kinds)
+            )
+            for c in np.unique(combination[rule != NO_DETAIL]).tolist()
+        }
+        table = np.full(len(architecture.details) * len(meanings) + 1, NO_DETAIL, np.int32)
+        table[list(kind_of)] = list(kind_of.values())
+        kind = np.where(rule == NO_DETAIL, NO_DETAIL, table[np.maximum(combination, 0)])
+        return _named(kind, list(kinds)), self._detail_names(kind, detail, kinds), _named(rule, origins)
+
+    def _detail_names(self, kind: NDArray[np.int64], detail: NDArray[np.uint64], kinds: Iterable[str]) -> pa.Array:
+        names: list[str] = []
+        index = np.full(len(kind), NO_DETAIL, np.int32)
+        for number, kind_name in enumerate(kinds):
+            known = self._architecture.detail_names(kind_name)
+            values = np.array(sorted(known), np.uint64)
+            if not len(values):
+                continue
+            rows = np.flatnonzero(kind == number)
+            place = np.minimum(np.searchsorted(values, detail[rows]), len(values) - 1)
+            index[rows] = np.where(values[place] == detail[rows], len(names) + place, NO_DETAIL)
+            names.extend(known[value] for value in values.tolist())
+        return _named(index, names)
+
+    def _flag(self, role: Role, seen: NDArray[np.bool_], suspect: NDArray[np.bool_]) -> pa.Array:
+        """Return a flag: null where it was not recorded, or may have been lost."""
+        if role not in self._recorded:
+            return pa.nulls(len(seen), pa.bool_())
+        return pa.array(seen, mask=suspect & ~seen)
+
+    def _time(self, role: Role, times: NDArray[np.int64], suspect: NDArray[np.bool_]) -> pa.Array:
+        if role not in self._recorded:
+            return pa.nulls(len(times), pa.int64())
+        return pa.array(times, mask=(times < 0) | (suspect & (times == 0)))
+
+    def _nested(self, seen: NDArray[np.bool_]) -> pa.Array:
+        if Role.NESTED not in self._recorded:
+            return pa.nulls(len(seen), pa.int8())
+        return pa.array(np.where(seen, 2, 1).astype(np.int8))
+
+
+def _dictionary_field(field: pa.Field) -> pa.Field:
+    if field.type != pa.string():
+        return field
+    return pa.field(field.name, pa.dictionary(pa.int32(), pa.string()), nullable=field.nullable)
+
+
+def _known(values: NDArray[np.int64], by: NDArray[np.int64] | None = None) -> pa.Array:
+    """Return numbers, null where they (or those of `by`) are negative."""
+    unknown = (values if by is None else by) < 0
+    return pa.array(values, mask=unknown) if unknown.any() else pa.array(values)
+
+
+def _named(index: NDArray[np.int32], names: list[str | None] | list[str]) -> pa.Array:
+    """Return names by index as a dictionary array; null where the index is negative or the name None."""
+    missing = np.array([*(name is None for name in names), True])  # index -1 is the last
+    unknown = missing[index]
+    indices = pa.array(index.astype(np.int32), mask=unknown) if unknown.any() else pa.array(index.astype(np.int32))
+    return pa.DictionaryArray.from_arrays(indices, pa.array([name or "" for name in names], pa.string()))

@@ -1,0 +1,60 @@
+"""The narrow rows of all events, held until no earlier event can come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """What pairing needs of n events. Rows of equal time keep the order of the source."""
+
+    ts_ns: NDArray[np.int64]
+    thread: NDArray[np.int32]  # thread code
+    role: NDArray[np.uint8]  # arch.base.Role
+    cpu: NDArray[np.int32]
+    vcpu: NDArray[np.int32]  # -1: the event does not tell
+    value: NDArray[np.uint64]  # exit_id of an exit, else what the role says
+    reason: NDArray[np.int32]  # reason code of an exit
+    target: NDArray[np.int64]  # place where the row's exit_id is wanted, -1: nowhere
+
+    def __len__(self) -> int:
+        return len(self.ts_ns)
+
+    def take(self, rows: NDArray[np.int64]) -> Self:
+        """Return the given rows."""
+        return type(self)(*(getattr(self, f.name)[rows] for f in fields(self)))
+
+    @classmethod
+    def concat(cls, parts: list[Timeline]) -> Timeline:
+        """Return the rows of all parts behind each other."""
+        if len(parts) == 1:
+            return parts[0]
+        return Timeline(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
+
+    @classmethod
+    def empty(cls) -> Timeline:
+        """Return no rows."""
+        return cls(
+            np.zeros(0, np.int64),
+            np.zeros(0, np.int32),
+            np.zeros(0, np.uint8),
+            np.zeros(0, np.int32),
+            np.zeros(0, np.int32),
+            np.zeros(0, np.uint64),
+            np.zeros(0, np.int32),
+            np.zeros(0, np.int64),
+        )
+
+    def order(self) -> NDArray[np.int64]:
+        """Return the rows' indexes by thread and, within a thread, by time."""
+        by_time = np.argsort(self.ts_ns, kind="stable")  # runs of rising times: timsort takes them as they are
+        thread = self.thread[by_time]
+        small = len(thread) == 0 or int(thread.max()) < 1 << 16
+        return by_time[np.argsort(thread.astype(np.uint16) if small else thread, kind="stable")]  # radix

@@ -1,0 +1,165 @@
+"""A tracepoint's raw bytes → typed columns, as the recording's own `format` text lays them out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from kvmtrace.schema import EVENT_COLUMNS
+from kvmtrace.tracepoints import EventFormat, Field, FieldShape
+
+_OURS = frozenset(column.name for column in EVENT_COLUMNS) | {"run_id"}
+_DERIVED = frozenset({"common_type", "common_pid"})  # the kind of the event and its tid
+_STRINGS = frozenset({FieldShape.DATA_LOC_STRING, FieldShape.REL_LOC_STRING, FieldShape.TAIL_STRING})
+_DYNAMIC = _STRINGS | {FieldShape.DATA_LOC_ARRAY, FieldShape.REL_LOC_ARRAY}
+_LOCATION_BYTES = 4  # u32: low half offset, high half length
+
+
+def stored_name(field_name: str) -> str:
+    """Return the column's name: the field's, with a trailing underscore where it is one of ours."""
+    return field_name + "_" if field_name in _OURS else field_name
+
+
+@dataclass(frozen=True, slots=True)
+class RawRows:
+    """Where the raw records of some events lie in a block."""
+
+    block: NDArray[np.uint8]
+    starts: NDArray[np.int64]  # byte of each record's first byte (common_type)
+    sizes: NDArray[np.int64]  # bytes of each record
+
+
+class FieldLayout:
+    """How the fields of one tracepoint lie in its raw record."""
+
+    def __init__(self, event: EventFormat, order: str) -> None:
+        self.event = event
+        self.order = order
+        self.stored = [f for f in event.fields if f.name not in _DERIVED]
+        self.fixed = [f for f in self.stored if f.shape != FieldShape.TAIL_STRING]
+        self.size = max((f.offset + f.size for f in self.fixed), default=0)
+        # The record stands 4 bytes behind a multiple of 8: its own size comes first.
+        self.gather_size = -(-(4 + self.size) // 8) * 8
+        self.dtype = np.dtype(
+            {
+                "names": ["raw_size", *(f.name for f in self.fixed)],
+                "formats": [order + "u4", *(self._numpy_type(f) for f in self.fixed)],
+                "offsets": [0, *(4 + f.offset for f in self.fixed)],
+                "itemsize": self.gather_size,
+            }
+        )
+
+    def _numpy_type(self, field: Field) -> Any:  # noqa: ANN401 - what numpy.dtype takes
+        if field.shape in _DYNAMIC:
+            return self.order + "u4"
+        sign = "i" if field.signed else "u"
+        if field.shape in (FieldShape.INTEGER, FieldShape.BOOL, FieldShape.POINTER):
+            return f"{self.order}{sign}{field.size}"
+        if field.shape == FieldShape.ARRAY:
+            return f"{self.order}{sign}{field.element_size}", (field.count,)
+        return f"V{field.size}"  # characters and opaque bytes
+
+    def rows(self, gathered: NDArray[np.void], raw: RawRows) -> DecodedFields:
+        """Make the columns of the events whose raw records were gathered as `dtype`."""
+        variable = {f.name: self._variable(f, gathered, raw) for f in self.stored if f.shape in _DYNAMIC}
+        return DecodedFields(self, gathered, variable)
+
+    def _variable(self, field: Field, gathered: NDArray[np.void], raw: RawRows) -> pa.Array:
+        if field.shape == FieldShape.TAIL_STRING:
+            starts = np.full(len(gathered), field.offset, np.int64)
+            lengths = raw.sizes - field.offset
+        else:
+            location = gathered[field.name].astype(np.int64)
+            starts, lengths = location & 0xFFFF, location >> 16
+            if field.shape in (FieldShape.REL_LOC_STRING, FieldShape.REL_LOC_ARRAY):
+                starts = starts + field.offset + _LOCATION_BYTES
+        # A forged location ends with its record.
+        starts = np.minimum(starts, raw.sizes)
+        lengths = np.clip(lengths, 0, raw.sizes - starts)
+        content, offsets = _pieces(raw.block, raw.starts + starts, lengths)
+        if field.shape in _STRINGS:
+            return _text(content, offsets)
+        element = np.dtype(f"{self.order}{'i' if field.signed else 'u'}{field.element_size}")
+        values = np.frombuffer(content[: len(content) // element.itemsize * element.itemsize].tobytes(), element)
+        if len(content) % element.itemsize or (offsets % element.itemsize).any():
+            return pa.array([None] * len(gathered), pa.list_(_arrow_integer(field)))
+        native = values.astype(element.newbyteorder("="))
+        return pa.ListArray.from_arrays(pa.array((offsets // element.itemsize).astype(np.int32)), pa.array(native))
+
+
+class DecodedFields:
+    """The fields of some events of one tracepoint (recording.Fields)."""
+
+    def __init__(self, layout: FieldLayout, gathered: NDArray[np.void], variable: dict[str, pa.Array]) -> None:
+        self._layout = layout
+        self._gathered = gathered
+        self._variable = variable
+
+    def __len__(self) -> int:
+        return len(self._gathered)
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return one integer field in native byte order. KeyError: no such field."""
+        if name not in self._layout.dtype.names or self._layout.dtype[name].kind not in "iu":  # type: ignore[operator]
+            raise KeyError(name)
+        strided = self._gathered[name]
+        return strided.astype(strided.dtype.newbyteorder("="))
+
+    def arrow(self) -> dict[str, pa.Array]:
+        """Return every field as it is stored: name → Arrow array."""
+        return {stored_name(f.name): self._arrow(f) for f in self._layout.stored}
+
+    def _arrow(self, field: Field) -> pa.Array:
+        if field.shape in _DYNAMIC:
+            return self._variable[field.name]
+        strided = self._gathered[field.name]
+        if field.shape == FieldShape.BOOL:
+            return pa.array(strided != 0)
+        if field.shape in (FieldShape.INTEGER, FieldShape.POINTER):
+            return pa.array(strided.astype(strided.dtype.newbyteorder("=")))
+        if field.shape == FieldShape.ARRAY:
+            values = strided.astype(strided.dtype.newbyteorder("=")).reshape(-1)
+            offsets = np.arange(0, len(values) + 1, field.count, dtype=np.int32)
+            return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+        content = np.frombuffer(np.ascontiguousarray(strided).tobytes(), np.uint8)
+        offsets = np.arange(0, len(content) + 1, field.size, dtype=np.int64)
+        if field.shape == FieldShape.CHAR_ARRAY:
+            return _text(content, offsets)
+        return pa.FixedSizeBinaryArray.from_buffers(
+            pa.binary(field.size), len(strided), [None, pa.py_buffer(content.tobytes())]
+        )
+
+
+def _arrow_integer(field: Field) -> pa.DataType:
+    return pa.from_numpy_dtype(np.dtype(f"{'i' if field.signed else 'u'}{field.element_size}"))
+
+
+def _pieces(
+    block: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the bytes of all pieces behind each other, and the n + 1 offsets between them."""
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    index = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+    return block.take(index), offsets
+
+
+def _text(content: NDArray[np.uint8], offsets: NDArray[np.int64]) -> pa.Array:
+    """Return strings that end at their first NUL; bytes that are no UTF-8 are escaped as \\xNN."""
+    ends = np.append(np.flatnonzero(content == 0), len(content))
+    first_nul = ends[np.searchsorted(ends, offsets[:-1])]
+    lengths = np.minimum(first_nul, offsets[1:]) - offsets[:-1]
+    kept, cut = _pieces(content, offsets[:-1], lengths)
+    raw = pa.BinaryArray.from_buffers(
+        pa.binary(), len(lengths), [None, pa.py_buffer(cut.astype(np.int32).tobytes()), pa.py_buffer(kept.tobytes())]
+    )
+    try:
+        return raw.cast(pa.string())
+    except pa.ArrowInvalid:
+        names = raw.dictionary_encode()
+        decoded = [piece.decode(errors="backslashreplace") for piece in names.dictionary.to_pylist()]
+        return pa.DictionaryArray.from_arrays(names.indices, pa.array(decoded, pa.string())).cast(pa.string())

@@ -1,0 +1,64 @@
+"""LOST records → losses with the stretch of time in which the events were lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kvmtrace.formats.perf_data.abi import RecordType
+from kvmtrace.formats.perf_data.attributes import AttributeTable
+from kvmtrace.formats.perf_data.side_records import loss
+from kvmtrace.recording import Loss
+
+_MAX_CPU = 1 << 16
+
+
+class LossFinder:
+    """Knows the newest event of each CPU's ring, behind which a loss begins."""
+
+    def __init__(self, order: str, attributes: AttributeTable) -> None:
+        self._order = order
+        self._attributes = attributes
+        self._newest = np.full(64, np.iinfo(np.int64).min, np.int64)
+
+    def remember(self, ts_ns: NDArray[np.int64], cpu: NDArray[np.int32]) -> None:
+        """Take over the newest time of each CPU from a block."""
+        if not len(cpu):
+            return
+        highest = int(cpu.max())
+        if highest >= len(self._newest) and highest < _MAX_CPU:
+            grown = np.full(2 * highest, np.iinfo(np.int64).min, np.int64)
+            grown[: len(self._newest)] = self._newest
+            self._newest = grown
+        known = (cpu >= 0) & (cpu < len(self._newest))
+        if not known.all():
+            ts_ns, cpu = ts_ns[known], cpu[known]
+        self._newest[cpu] = ts_ns  # a ring is in order: the last of equal indexes stands
+
+    def find(
+        self, kind: int, record: bytes, ts_before: NDArray[np.int64], cpu_before: NDArray[np.int32]
+    ) -> Iterator[Loss]:
+        """Yield the loss that a LOST or LOST_SAMPLES record tells of; the events before it in its block are given.
+
+        LOST stands in its CPU's ring where events are missing: between the event before it and its own time.
+        LOST_SAMPLES says how many, and nothing of when.
+        """
+        said = loss(kind, record, self._order, self._attributes)
+        if said is None or said.events == 0:
+            return
+        if kind == RecordType.LOST_SAMPLES or said.ts_ns is None:
+            yield Loss(RecordType(kind).name, said.events, said.cpu, None, None)
+            return
+        yield Loss("LOST", said.events, said.cpu, self._before(said.cpu, said.ts_ns, ts_before, cpu_before), said.ts_ns)
+
+    def _before(
+        self, cpu: int | None, until_ns: int, ts_before: NDArray[np.int64], cpu_before: NDArray[np.int32]
+    ) -> int:
+        if cpu is None:
+            return min(until_ns, int(ts_before[-1])) if len(ts_before) else until_ns
+        same_ring = np.flatnonzero(cpu_before == cpu)
+        if len(same_ring):
+            return int(ts_before[same_ring[-1]])
+        return int(self._newest[cpu]) if 0 <= cpu < len(self._newest) else int(self._newest.min())

@@ -1,0 +1,196 @@
+"""Places of samples in a block of bytes → an EventBlock: all events of the block in columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kvmtrace.formats.perf_data.abi import Sample
+from kvmtrace.formats.perf_data.attributes import AttributeTable, Layout
+from kvmtrace.formats.perf_data.fields import DecodedFields, FieldLayout, RawRows
+from kvmtrace.formats.perf_data.scanner import Scan
+from kvmtrace.recording import EventBlock, Note, Notes
+
+_WORD = 8
+_MASK32 = np.uint64(0xFFFFFFFF)
+_UNKNOWN = -1
+
+
+@dataclass(slots=True)
+class Columns:
+    """What all samples of a block have, one row a sample in the order of the block."""
+
+    ts_ns: NDArray[np.int64]
+    cpu: NDArray[np.int32]
+    pid: NDArray[np.int32]
+    tid: NDArray[np.int32]
+    raw_word: NDArray[np.int64]  # place of the raw record's size in the block
+    stored: NDArray[np.bool_]  # whether a raw record of a known tracepoint is there
+
+    @classmethod
+    def empty(cls, rows: int) -> Columns:
+        """Make room for `rows` samples."""
+        return cls(
+            np.zeros(rows, np.int64),
+            np.full(rows, -1, np.int32),
+            np.full(rows, -1, np.int32),
+            np.full(rows, -1, np.int32),
+            np.zeros(rows, np.int64),
+            np.zeros(rows, np.bool_),
+        )
+
+
+class SampleDecoder:
+    """Turns scanned samples into blocks of events.
+
+    `kinds` says for each attribute which kind of `Facts.events` its samples are, -1 where they cannot be decoded;
+    `layouts` has one for each kind.
+    """
+
+    def __init__(
+        self,
+        order: str,
+        attributes: AttributeTable,
+        kinds: NDArray[np.int64],
+        layouts: list[FieldLayout],
+        notes: Notes,
+    ) -> None:
+        self.order = order
+        self.attributes = attributes
+        self.kinds = kinds
+        self.layouts = layouts
+        self.notes = notes
+        self.seen = np.zeros(len(attributes.attributes), np.int64)  # samples in the source by attribute
+
+    def decode(self, scan: Scan, raw: NDArray[np.uint8], offset: int) -> tuple[EventBlock, Columns]:
+        """Decode the samples of one block; `raw` are its bytes as recorded, which begin at `offset` of the source.
+
+        Returns the events that can be stored, and the columns of all samples.
+        """
+        attributes = scan.sample_attributes
+        self.seen += np.bincount(attributes, minlength=len(self.seen))
+        columns = self._columns(scan, raw)
+        kinds = self._sample_kinds(scan, raw, columns)
+        columns.stored &= kinds != _UNKNOWN
+        fields: dict[int, DecodedFields] = {}
+        for kind in np.flatnonzero(np.bincount(kinds[columns.stored], minlength=len(self.layouts))).tolist():
+            fields[kind] = self._fields(kind, kinds, scan, raw, columns, offset)
+        if columns.stored.all():
+            block = EventBlock(columns.ts_ns, columns.cpu, columns.pid, columns.tid, kinds.astype(np.uint16), fields)
+            return block, columns
+        keep = columns.stored
+        common = (columns.ts_ns[keep], columns.cpu[keep], columns.pid[keep], columns.tid[keep])
+        return EventBlock(*common, kinds[keep].astype(np.uint16), fields), columns
+
+    def _columns(self, scan: Scan, raw: NDArray[np.uint8]) -> Columns:
+        layouts = [attr.layout for attr in self.attributes.attributes]
+        present = np.flatnonzero(np.bincount(scan.sample_attributes, minlength=len(layouts))).tolist()
+        distinct = dict.fromkeys(layouts[index] for index in present)
+        if len(distinct) == 1:
+            return self._layout_columns(next(iter(distinct)), scan, raw, slice(None))
+        columns = Columns.empty(len(scan.sample_words))
+        for layout in distinct:
+            of_layout = np.array([other == layout for other in layouts])
+            rows = np.flatnonzero(of_layout[scan.sample_attributes])
+            part = self._layout_columns(layout, scan, raw, rows)
+            for name in ("ts_ns", "cpu", "pid", "tid", "raw_word", "stored"):
+                getattr(columns, name)[rows] = getattr(part, name)
+        return columns
+
+    def _layout_columns(
+        self, layout: Layout, scan: Scan, raw: NDArray[np.uint8], rows: slice | NDArray[np.int64]
+    ) -> Columns:
+        places, sizes = scan.sample_words[rows], scan.sample_sizes[rows]
+        words = layout.words
+        whole = sizes >= layout.prefix_words
+        prefix = _gather(raw, np.where(whole, places, 0), layout.prefix_words * _WORD)
+        columns = Columns.empty(len(places))
+        if "time" in words:
+            columns.ts_ns = _part(prefix, self.order + "i8", words["time"] * _WORD)
+        if "tid" in words:
+            columns.pid = _part(prefix, self.order + "i4", words["tid"] * _WORD)
+            columns.tid = _part(prefix, self.order + "i4", words["tid"] * _WORD + 4)
+        if "cpu" in words:
+            columns.cpu = _part(prefix, self.order + "i4", words["cpu"] * _WORD)
+        if layout.has_raw:
+            columns.raw_word, inside = _raw_places(layout, scan.words, places, sizes)
+            columns.stored = whole & inside
+        return columns
+
+    def _sample_kinds(self, scan: Scan, raw: NDArray[np.uint8], columns: Columns) -> NDArray[np.int64]:
+        if self.attributes.id_word is not None or len(self.attributes.attributes) == 1:
+            return self.kinds[scan.sample_attributes]
+        # No id in the samples: the tracepoint's own id is all there is.
+        types = _part(_gather(raw, np.where(columns.stored, columns.raw_word, 0), _WORD), self.order + "u2", 4)
+        table = np.full(1 << 16, _UNKNOWN, np.int64)
+        for kind, layout in enumerate(self.layouts):
+            table[layout.event.id & 0xFFFF] = kind
+        return table[types]
+
+    def _fields(
+        self, kind: int, kinds: NDArray[np.int64], scan: Scan, raw: NDArray[np.uint8], columns: Columns, offset: int
+    ) -> DecodedFields:
+        layout = self.layouts[kind]
+        rows = np.flatnonzero((kinds == kind) & columns.stored)
+        places = columns.raw_word[rows]
+        room = (scan.sample_words[rows] + scan.sample_sizes[rows] - places) * _WORD - 4
+        sizes = _u32_at(scan.words, places, self.order).astype(np.int64)
+        damaged = (sizes < layout.size) | (sizes > room) | (layout.gather_size - 4 > room)
+        if damaged.any():
+            first = offset + int(scan.sample_words[rows[damaged][0]]) * _WORD
+            self.notes.add(
+                Note(
+                    f"offset {first}",
+                    f"expected a {layout.event.name} of {layout.size} bytes, found {int(sizes[damaged][0])} bytes",
+                    events=int(damaged.sum()),
+                )
+            )
+            columns.stored[rows[damaged]] = False
+            places, sizes = places[~damaged], sizes[~damaged]
+        gathered = _gather(raw, places, layout.gather_size).view(layout.dtype)
+        return layout.rows(gathered, RawRows(raw, places * _WORD + 4, sizes))
+
+
+def _gather(raw: NDArray[np.uint8], places: NDArray[np.int64], size: int) -> NDArray[np.void]:
+    """Return `size` bytes from each place (in words), one contiguous row each."""
+    rows = max((len(raw) - size) // _WORD + 1, 0)
+    if rows == 0:
+        return np.zeros(len(places) and 0, f"V{size}")
+    view = np.ndarray((rows,), f"V{size}", buffer=raw.data, strides=(_WORD,))
+    return view[places]
+
+
+def _part(gathered: NDArray[np.void], dtype: str, offset: int) -> NDArray[np.int64]:
+    """Return one number of each gathered row, in native byte order."""
+    part = np.dtype({"names": ["part"], "formats": [dtype], "offsets": [offset], "itemsize": gathered.dtype.itemsize})
+    strided = gathered.view(part)["part"]
+    return strided.astype(strided.dtype.newbyteorder("="))
+
+
+def _u32_at(words: NDArray[np.uint64], places: NDArray[np.int64], order: str) -> NDArray[np.uint64]:
+    """Return the u32 that stands first in each of some words."""
+    found = words.take(places)
+    return found & _MASK32 if order == "<" else found >> np.uint64(32)
+
+
+def _raw_places(
+    layout: Layout, words: NDArray[np.uint64], places: NDArray[np.int64], sizes: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the word of each sample's raw size, and whether it lies inside the sample."""
+    at = places + layout.prefix_words
+    ends = places + sizes
+    last = len(words) - 1
+    if layout.sample_type & Sample.READ:
+        before, each, grouped = layout.read_words()
+        if grouped:
+            counters = words.take(np.minimum(at, last))
+            at = at + 1 + before + each * np.minimum(counters, np.uint64(last)).view(np.int64)
+        else:
+            at = at + before + each
+    if layout.sample_type & Sample.CALLCHAIN:
+        depth = words.take(np.minimum(at, last))
+        at = at + 1 + np.minimum(depth, np.uint64(last)).view(np.int64)
+    inside = at < ends
+    return np.where(inside, at, places), inside

@@ -1,0 +1,90 @@
+"""HEADER_TRACING_DATA: the tracefs formats of the recorded tracepoints (tools/perf/util/trace-event-info.c)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kvmtrace.tracepoints import EventFormat, FormatError, parse_format
+
+MAGIC = b"\x17\x08\x44tracing"
+_MAX_TEXT = 1 << 24
+_MAX_COUNT = 1 << 16
+
+
+class TracingDataError(ValueError):
+    """The section is damaged; the message says what was expected at which of its bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class TracingData:
+    """What the section says of the tracepoints."""
+
+    big_endian: bool
+    long_size: int
+    formats: dict[int, tuple[str, EventFormat]]  # tracepoint id → system, format
+    unread: list[tuple[str, str]]  # system, why its format text could not be read
+
+
+class _Cursor:
+    """Reads the section from front to back, with every length bounded."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self.at = 0
+        self.byte_order = "little"
+
+    def take(self, length: int, what: str) -> bytes:
+        if length > _MAX_TEXT or self.at + length > len(self.raw):
+            raise TracingDataError(f"expected {length} bytes of {what} at byte {self.at}, found {len(self.raw) - self.at}")
+        piece = self.raw[self.at : self.at + length]
+        self.at += length
+        return piece
+
+    def number(self, size: int, what: str) -> int:
+        return int.from_bytes(self.take(size, what), self.byte_order)  # type: ignore[arg-type]
+
+    def count(self, what: str) -> int:
+        number = self.number(4, what)
+        if number > _MAX_COUNT:
+            raise TracingDataError(f"expected at most {_MAX_COUNT} {what} at byte {self.at - 4}, found {number}")
+        return number
+
+    def string(self, what: str) -> str:
+        end = self.raw.find(b"\0", self.at)
+        if end < 0:
+            raise TracingDataError(f"expected the end of {what} after byte {self.at}")
+        piece = self.raw[self.at : end]
+        self.at = end + 1
+        return piece.decode(errors="backslashreplace")
+
+    def text(self, what: str) -> str:
+        return self.take(self.number(8, what), what).decode(errors="backslashreplace")
+
+
+def parse_tracing_data(raw: bytes) -> TracingData:
+    """Read the section. TracingDataError: it is damaged."""
+    cursor = _Cursor(raw)
+    if cursor.take(len(MAGIC), "magic") != MAGIC:
+        raise TracingDataError("expected the magic of tracing data at byte 0")
+    cursor.string("version")
+    big_endian = cursor.number(1, "byte order") == 1
+    cursor.byte_order = "big" if big_endian else "little"
+    long_size = cursor.number(1, "size of long")
+    cursor.number(4, "page size")
+    for name in ("header_page", "header_event"):
+        cursor.string(name)
+        cursor.text(name)
+    for _ in range(cursor.count("ftrace formats")):
+        cursor.text("ftrace format")
+    formats: dict[int, tuple[str, EventFormat]] = {}
+    unread: list[tuple[str, str]] = []
+    for _ in range(cursor.count("systems")):
+        system = cursor.string("system name")
+        for _ in range(cursor.count("formats")):
+            try:
+                event = parse_format(cursor.text("format"))
+            except FormatError as error:
+                unread.append((system, str(error)))
+            else:
+                formats[event.id] = (system, event)
+    return TracingData(big_endian, long_size, formats, unread)

@@ -1,0 +1,136 @@
+"""What every reader of a recording and every model gives: facts, and blocks of events in columns.
+
+A reader yields `EventBlock`s in the order of its source. Everything after it (exits, store) sees only these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from kvmtrace.tracepoints import EventFormat
+
+NO_WATERMARK = -(1 << 63)
+"""Watermark of a block after which any time may still come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Trouble inside a recording that leaves the rest readable: where, what, and how many things it cost."""
+
+    where: str  # "offset 1234", "line 7"
+    what: str
+    events: int = 0  # events of the source that are not in the store because of it
+
+
+class Notes:
+    """The notes of one source: the first few hundred whole, the rest counted."""
+
+    LIMIT = 256
+
+    def __init__(self) -> None:
+        self.kept: list[Note] = []
+        self.dropped = 0
+        self.events = 0  # events that are not in the store, of all notes
+
+    def add(self, note: Note) -> None:
+        """Keep a note, or count it where there are too many."""
+        self.events += note.events
+        if len(self.kept) < self.LIMIT:
+            self.kept.append(note)
+        else:
+            self.dropped += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Events that the recorder says it lost.
+
+    Pairs on `cpu` (None: any) that overlap (`after_ns`, `until_ns`] are suspect; both None: the time is not recorded.
+    """
+
+    said_by: str  # LOST, LOST_SAMPLES, …
+    events: int
+    cpu: int | None
+    after_ns: int | None
+    until_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventKind:
+    """One tracepoint of a recording; its index in `Facts.events` is the `kind` of an event."""
+
+    system: str
+    name: str
+    format: EventFormat
+    period: int = 1  # of so many events one was sampled; 0: it varies from sample to sample
+
+
+@dataclass(slots=True)
+class Facts:
+    """What a recording says of itself. None is: not recorded."""
+
+    format: str
+    events: list[EventKind] = field(default_factory=list)  # grows while a stream is read
+    host: dict[str, str | int] = field(default_factory=dict)  # hostname, kernel, arch, cpu, cpuid, cpus_online, …
+    tool: dict[str, str] = field(default_factory=dict)  # version, cmdline
+    clock: str | None = None
+    start: str | None = None  # wall clock, ISO 8601
+    left_out: list[str] = field(default_factory=list)  # sample fields that are not stored (callchain, …)
+    records: dict[str, int] = field(default_factory=dict)  # records of the source by type, all of them
+    not_stored: dict[str, int] = field(default_factory=dict)  # what → samples of the source that have no row
+    threads: dict[tuple[int, int], str] = field(default_factory=dict)  # (pid, tid) → name
+    samples: dict[int, int] = field(default_factory=dict)  # kind → samples in the source
+    has_times: bool = True  # events have time stamps
+
+
+class Fields(Protocol):
+    """The own fields of one kind's events in a block: rows in the order of the block."""
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return one integer field in native byte order. KeyError: no such field."""
+
+    def arrow(self) -> dict[str, pa.Array]:
+        """Return every field as it is stored: name → Arrow array."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventBlock:
+    """Events in the order of the source, n rows; times of one thread may go back within the watermark."""
+
+    ts_ns: NDArray[np.int64]
+    cpu: NDArray[np.int32]  # -1: not recorded
+    pid: NDArray[np.int32]  # -1: not recorded
+    tid: NDArray[np.int32]
+    kind: NDArray[np.uint16]  # index into Facts.events
+    fields: Mapping[int, Fields]  # kind → its rows' own fields
+    watermark_ns: int = NO_WATERMARK  # no later block has an event at or before this time
+    losses: tuple[Loss, ...] = ()
+
+
+class Recording(Protocol):
+    """A source of events."""
+
+    facts: Facts
+    notes: Notes  # grows while blocks are read
+
+    def blocks(self) -> Iterator[EventBlock]:
+        """Read the source once, from its start to its end; `facts` is complete afterwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class CounterSet:
+    """A source of counters: one run's `counters` table and what is known beside it."""
+
+    facts: Facts
+    counters: pa.Table
+    elapsed_ns: int | None
+    enabled_ns: int | None
+    part: str | None = None  # what tells this run from the others of its source
+    notes: tuple[Note, ...] = ()

@@ -1,0 +1,210 @@
+"""Draws the latency of exits: a histogram of all of them, and the cumulative share by reason. One row for each run."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from kvmtrace.errors import StoreError, UsageError
+from kvmtrace.report.printable import printable
+from kvmtrace.report.readable import count, duration
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import SubFigure
+    from matplotlib.lines import Line2D
+
+    from kvmtrace.report.summary import Bucket, ExitGroup, Summary
+
+FORMATS = {".png": "png", ".svg": "svg"}
+
+# Okabe and Ito's colours, which people with any colour vision tell apart; line styles help where prints are grey.
+_STYLES = (
+    ("#0072B2", "-"), ("#D55E00", "-"), ("#009E73", "--"), ("#CC79A7", "-"), ("#E69F00", "--"), ("#56B4E9", "-."),
+    ("#000000", ":"),
+)  # fmt: skip
+_OTHER = ("#777777", ":")
+_BINS_PER_OCTAVE = 4
+_LONGEST_NAME = 28
+_STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.7,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.6,
+    "text.parse_math": False,  # a `$` in a name of a recording begins no formula
+    "svg.hashsalt": "kvmtrace",  # the same figure is the same file
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Curve:
+    name: str
+    exits: Counter[int]  # highest latency of a bucket → exits in it
+    others: bool = False
+
+
+def file_format(path: Path) -> str:
+    """Return the format that the suffix of `path` means. UsageError: no format of ours."""
+    try:
+        return FORMATS[path.suffix.lower()]
+    except KeyError:
+        raise UsageError(f"{path}: expected a file name that ends in {' or '.join(FORMATS)}") from None
+
+
+def save(summaries: Sequence[Summary], path: Path, *, force: bool = False) -> None:
+    """Draw to the file `path`. UsageError: as `draw` and `file_format`. StoreError: it cannot be written."""
+    image = draw(summaries, file_format(path))
+    try:
+        with path.open("wb" if force else "xb") as file:
+            file.write(image)
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from None
+
+
+def draw(summaries: Sequence[Summary], image_format: str) -> bytes:
+    """Return an image of the latency distributions of runs. UsageError: a run has no exits with a latency."""
+    for summary in summaries:
+        if not summary.distribution:
+            raise UsageError(
+                f"run {summary.manifest.run_id} has no exits with a latency to draw",
+                hint="idle exits are drawn with --with-idle",
+            )
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a name may have letters that the font lacks: boxes will do
+        figure = Figure(figsize=(12, 4.4 * len(summaries)), layout="constrained")
+        rows = figure.subfigures(len(summaries), 1, squeeze=False)[:, 0]
+        for row, summary in zip(rows, summaries, strict=True):
+            _row(row, summary)
+        image = io.BytesIO()
+        figure.savefig(image, format=image_format, dpi=150, metadata={"Date": None} if image_format == "svg" else None)
+    return image.getvalue()
+
+
+def _row(row: SubFigure, summary: Summary) -> None:
+    row.suptitle(_title(summary), x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+    left, right = row.subplots(1, 2, width_ratios=(1, 1.25))
+    lowest = min(max(bucket.low_ns, 1) for bucket in summary.distribution)
+    highest = max(bucket.high_ns for bucket in summary.distribution) + 1
+    for axes in (left, right):
+        _latency_axis(axes, lowest, highest)
+    _histogram(left, summary)
+    _cumulative(right, summary.distribution)
+
+
+def _title(summary: Summary) -> str:
+    manifest, table = summary.manifest, summary.exits
+    name = _short(summary.label.label or manifest.source.title, 60)
+    n = count(sum(bucket.n for bucket in summary.distribution))
+    idle = sum(section.total.exits for section in table.sections if section.idle) if table else 0
+    which = "idle ones too" if table and table.with_idle else f"{count(idle)} idle ones left out" if idle else ""
+    return f"{name} (run {_short(manifest.run_id, 12)}): latency of {n} exits{', ' if which else ''}{which}"
+
+
+def _latency_axis(axes: Axes, lowest_ns: float, highest_ns: float) -> None:
+    """Scale the x axis in ns, and label it in the unit that suits each tick."""
+    axes.set_xscale("log")
+    middle, reach = (lowest_ns * highest_ns) ** 0.5, max((highest_ns / lowest_ns) ** 0.5 * 1.15, 10**0.5)
+    axes.set_xlim(middle / reach, middle * reach)
+    axes.set_xlabel("time out of the guest (log scale)")
+    readable = FuncFormatter(lambda ns, _: duration(ns))
+    axes.xaxis.set_major_locator(LogLocator(base=10, numticks=12))
+    axes.xaxis.set_major_formatter(readable)
+    axes.xaxis.set_minor_locator(LogLocator(base=10, subs=(2, 5), numticks=12))
+    axes.xaxis.set_minor_formatter(readable if reach < 10 else NullFormatter())  # noqa: PLR2004 - two decades
+
+
+def _histogram(axes: Axes, summary: Summary) -> None:
+    exits: defaultdict[int, int] = defaultdict(int)
+    for bucket in summary.distribution:
+        exits[_bin((bucket.low_ns + bucket.high_ns) / 2)] += bucket.n
+    bins = range(min(exits), max(exits) + 1)
+    edges = [2 ** (b / _BINS_PER_OCTAVE) for b in (*bins, bins[-1] + 1)]
+    axes.set_yscale("log")
+    axes.stairs([exits[b] for b in bins], edges, baseline=0.5, fill=True, color="#56B4E9")
+    axes.stairs([exits[b] for b in bins], edges, baseline=0.5, color="#0072B2", linewidth=0.8)
+    axes.set_ylim(0.5, max(exits.values()) * 4)  # room for the names of the percentiles
+    axes.set_ylabel("exits (log scale)")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda n, _: count(n) if n >= 1 else ""))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_title(f"Histogram, {_BINS_PER_OCTAVE} bars for each doubling", loc="left", fontsize=9)
+    table = summary.exits
+    drawn = next((section.total for section in table.sections if not section.idle), None) if table else None
+    if drawn:
+        _percentiles(axes, drawn)
+
+
+def _bin(ns: float) -> int:
+    return math.floor(math.log2(max(ns, 1)) * _BINS_PER_OCTAVE)
+
+
+def _percentiles(axes: Axes, total: ExitGroup) -> None:
+    for place, (name, ns) in enumerate((("p50", total.p50_ns), ("p99", total.p99_ns))):
+        if ns:
+            axes.axvline(ns, color="#333333", linewidth=0.9, linestyle=(0, (3, 2)))
+            axes.annotate(
+                f"{name} {duration(ns)}",
+                (ns, 0.97 - 0.07 * place),
+                xycoords=("data", "axes fraction"),
+                xytext=(3, 0),
+                textcoords="offset points",
+                va="top",
+                fontsize=8,
+                annotation_clip=True,
+            )
+
+
+def _cumulative(axes: Axes, distribution: Sequence[Bucket]) -> None:
+    curves = _curves(distribution)
+    longest = max(bucket.high_ns for bucket in distribution)
+    lines: list[Line2D] = []
+    for curve, (color, style) in zip(curves, _STYLES, strict=False):
+        highs = sorted(curve.exits)
+        shares = accumulate((curve.exits[high] / curve.exits.total() * 100 for high in highs), initial=0.0)
+        drawn = _OTHER if curve.others else (color, style)
+        lines += axes.step(
+            [highs[0], *highs, longest], [*shares, 100], where="post", color=drawn[0], linestyle=drawn[1]
+        )
+    axes.set_ylim(0, 102)
+    axes.set_ylabel("share of exits at most so long (%)")
+    axes.set_title("Cumulative share by reason, most time out of the guest first", loc="left", fontsize=9)
+    names = [f"{_short(curve.name, _LONGEST_NAME)} ({count(curve.exits.total())})" for curve in curves]
+    legend = axes.legend(lines, ["-"] * len(lines), loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_text(name)  # given to legend(), a name with a leading underscore would be left out
+
+
+def _curves(distribution: Sequence[Bucket]) -> list[_Curve]:
+    """Return a curve for each reason that takes much time, and one for the others together."""
+    time_ns: Counter[str | None] = Counter()
+    exits: dict[str | None, Counter[int]] = defaultdict(Counter)
+    for bucket in distribution:
+        time_ns[bucket.reason] += bucket.sum_ns
+        exits[bucket.reason][bucket.high_ns] += bucket.n
+    reasons = sorted(exits, key=lambda reason: (-time_ns[reason], reason or ""))
+    own = len(_STYLES) if len(reasons) <= len(_STYLES) else len(_STYLES) - 1
+    curves = [_Curve("(not recorded)" if r is None else r, exits[r]) for r in reasons[:own]]
+    if others := reasons[own:]:
+        together = sum((exits[reason] for reason in others), Counter[int]())
+        curves.append(_Curve(f"{len(others)} other reasons", together, others=True))
+    return curves
+
+
+def _short(name: str, limit: int) -> str:
+    name = printable(name)
+    return name if len(name) <= limit else f"{name[: limit - 1]}…"

@@ -1,0 +1,182 @@
+"""What a report says of one run, in plain numbers: built from the store by `reading`, by hand in tests."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kvmtrace.store.label import Label
+    from kvmtrace.store.manifest import Manifest
+
+INJECTION = ("kvm", "kvm_inj_virq")
+"""System and name of the tracepoint that counts injected interrupts on x86."""
+
+
+class By(StrEnum):
+    """What exits are told apart by."""
+
+    REASON = "reason"
+    DETAIL = "detail"
+    VCPU = "vcpu"
+    VM = "vm"
+    CPU = "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What the exits of a group have in common; None: not asked for, or not recorded."""
+
+    reason: str | None = None
+    detail_kind: str | None = None
+    detail: int | None = None
+    detail_name: str | None = None
+    detail_capped: bool = False  # details that were too many to keep apart
+    vm_id: str | None = None
+    vcpu: int | None = None
+    cpu: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExitGroup:
+    """Exits of one key, or of a whole section. Latency figures are of `timed` exits, None where there are none."""
+
+    key: Key | None  # None: a section's total
+    idle: bool | None  # None: not told apart
+    exits: int  # timed + suspect + no_latency
+    timed: int
+    suspect: int = 0  # a loss or a hole lies inside
+    no_latency: int = 0
+    userspace: int | None = None  # went to the VMM; None: not recorded
+    several_vms: bool = False
+    out_of_guest_ns: int | None = None
+    sq_dev_ns2: float | None = None  # sum of the squared deviations of the latencies from their mean
+    min_ns: int | None = None
+    max_ns: int | None = None
+    p50_ns: int | None = None  # the latency of rank ceil(p * timed), likewise below
+    p90_ns: int | None = None
+    p99_ns: int | None = None
+    p99_9_ns: int | None = None
+
+    @property
+    def avg_ns(self) -> float | None:
+        """Mean latency."""
+        return None if self.out_of_guest_ns is None else self.out_of_guest_ns / self.timed
+
+    @property
+    def stderr_ns(self) -> float | None:
+        """Standard error of the mean latency; None for a single exit, which has none."""
+        if self.sq_dev_ns2 is None or self.timed < 2:  # noqa: PLR2004 - n - 1 in the denominator
+            return None
+        return math.sqrt(self.sq_dev_ns2 / (self.timed - 1) / self.timed)
+
+    @property
+    def stderr_share(self) -> float | None:
+        """Standard error of the mean latency, relative to it."""
+        return self.stderr_ns / self.avg_ns if self.stderr_ns is not None and self.avg_ns else None
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Groups, most time out of the guest first, and their total. Idle exits are a section of their own."""
+
+    idle: bool
+    groups: tuple[ExitGroup, ...]
+    total: ExitGroup
+
+
+@dataclass(frozen=True, slots=True)
+class ExitTable:
+    """All exits of a run, by the keys asked for."""
+
+    by: tuple[By, ...]
+    sections: tuple[Section, ...]
+    exact: bool = False  # from exits; else from latency buckets, with percentiles within 1%
+    with_idle: bool = False  # one section of idle and other exits
+
+    @property
+    def exits(self) -> int:
+        """Number of exits, idle ones too."""
+        return sum(section.total.exits for section in self.sections)
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Exits of one reason with latencies from `low_ns` to `high_ns`."""
+
+    reason: str | None
+    low_ns: int
+    high_ns: int
+    n: int
+    sum_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """One counter of `perf stat`, its intervals added up."""
+
+    scope: str | None  # what is counted apart (CPU0, a thread); None: everything
+    system: str | None
+    event: str
+    unit: str | None  # None: a count of events
+    counted: float | None  # None: not counted, not supported
+    states: str  # counted; where intervals differ, several
+    source_rows: int = 1
+    counted_rows: int = 1
+    interval_end_ns: int | None = None
+    running_share: float | None = None
+    stderr_share: float | None = None
+    repeats: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Event with its system, as `perf stat` prints it."""
+        return f"{self.system}:{self.event}" if self.system else self.event
+
+
+@dataclass(frozen=True, slots=True)
+class RateTime:
+    """The time that rates are divided by."""
+
+    ns: int
+    which: str  # enabled, elapsed, intervals
+
+    def per_second(self, n: float) -> float:
+        """Return the rate of `n` things."""
+        return n * 1e9 / self.ns
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a report says of one run. Neither exits nor counters: a recording without exits."""
+
+    manifest: Manifest
+    label: Label
+    exits: ExitTable | None = None
+    distribution: tuple[Bucket, ...] = ()  # of exits that are not suspect; idle ones only with `with_idle`
+    counters: tuple[Counter, ...] = ()
+
+    @property
+    def rate_time(self) -> RateTime | None:
+        """Enabled time where it is told, else elapsed time, else the end of the last interval."""
+        ends = [c.interval_end_ns for c in self.counters if c.interval_end_ns]
+        times = {
+            "enabled": self.manifest.enabled_ns,
+            "elapsed": self.manifest.elapsed_ns,
+            "intervals": max(ends, default=None),
+        }
+        return next((RateTime(ns, which) for which, ns in times.items() if ns and ns > 0), None)
+
+    @property
+    def injected_interrupts(self) -> int | None:
+        """Interrupts that were injected while the exits were recorded; None: not recorded, or sampled."""
+        tracepoint = self.manifest.tracepoint(*INJECTION)
+        return tracepoint.rows if self.exits and tracepoint and tracepoint.period == 1 else None
+
+    def per_injection(self, counter: Counter) -> float | None:
+        """Return `counter` per injected interrupt of its scope; None where these were not counted."""
+        injected = (c.counted for c in self.counters if (c.system, c.event) == INJECTION and c.scope == counter.scope)
+        n = next(injected, None)
+        return counter.counted / n if n and counter.counted is not None and counter.unit is None else None

@@ -1,0 +1,134 @@
+"""Writes the result of a statement as text, Markdown, CSV or JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import date, datetime, time
+from decimal import Decimal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from kvmtrace.report.printable import markdown, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kvmtrace.store.connection import Result
+
+_NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
+_MISSING = "-"
+
+
+class TableFormat(StrEnum):
+    """How a table is written."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    CSV = "csv"
+    JSON = "json"
+
+
+def render(result: Result, table_format: TableFormat) -> str:
+    """Return the table, with a newline after its last line.
+
+    Values are exact in every format. Null is `-` in text and Markdown, nothing in CSV (an empty string is `""`), and
+    null in JSON, where NaN and infinities are null as well. CSV is as RFC 4180 quotes it, with LF after each line.
+    """
+    match table_format:
+        case TableFormat.JSON:
+            return _json(result)
+        case TableFormat.CSV:
+            return _csv(result)
+        case _:
+            return _aligned(result, table_format)
+
+
+def cell_text(value: object) -> str:
+    """Return a value, not null, as text, exactly."""
+    match value:
+        case str():
+            return value
+        case bool():
+            return str(value).lower()
+        case bytes() | bytearray():
+            return value.hex()
+        case dict() | list() | tuple():
+            return json.dumps(_plain(value))
+        case datetime() | date() | time():
+            return value.isoformat()
+    return str(value)
+
+
+def _aligned(result: Result, table_format: TableFormat) -> str:
+    from tabulate import tabulate  # noqa: PLC0415 - the command line reads this module before it knows what to do
+
+    def shown(text: str) -> str:
+        return markdown(printable(text)) if table_format is TableFormat.MARKDOWN else printable(text)
+
+    rows = [[_MISSING if value is None else shown(cell_text(value)) for value in row] for row in result.rows]
+    if not rows:  # tabulate aligns by rows, and refuses alignments without one
+        rows = [["" for _ in result.names]]
+    text = tabulate(
+        rows,
+        headers=[shown(name) for name in result.names],
+        tablefmt="pipe" if table_format is TableFormat.MARKDOWN else "simple",
+        disable_numparse=True,
+        colalign=["right" if _is_number(type_) else "left" for type_ in result.types],
+        preserve_whitespace=True,
+    )
+    lines = [line.rstrip() for line in text.splitlines()]
+    return "\n".join(lines if result.rows else lines[:-1]) + "\n"
+
+
+def _is_number(type_: str) -> bool:
+    return type_.removeprefix("U").startswith(_NUMBERS) and not type_.endswith("]")
+
+
+def _csv(result: Result) -> str:
+    # The csv module of Python 3.11 cannot tell null from an empty string, nor quotes a lone carriage return.
+    def line(cells: Sequence[str | None]) -> str:
+        return '""' if list(cells) == [None] else ",".join("" if cell is None else _csv_cell(cell) for cell in cells)
+
+    rows = ([None if value is None else cell_text(value) for value in row] for row in result.rows)
+    return "\n".join([line(result.names), *map(line, rows)]) + "\n"
+
+
+def _csv_cell(text: str) -> str:
+    if text and not any(c in text for c in '",\r\n'):
+        return text
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _json(result: Result) -> str:
+    names = _distinct(result.names)
+    objects = [json.dumps(dict(zip(names, map(_plain, row), strict=True)), allow_nan=False) for row in result.rows]
+    return "[" + ",\n ".join(objects) + "]\n"
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Return `names` with `_2`, `_3`, … after those that were there before: an object has each key once."""
+    distinct: list[str] = []
+    for name in names:
+        key, n = name, 1
+        while key in distinct:
+            n += 1
+            key = f"{name}_{n}"
+        distinct.append(key)
+    return distinct
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any value of DuckDB to any value of JSON
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+        case Decimal():
+            near = float(value)
+            return near if math.isfinite(near) and Decimal(str(near)) == value else str(value)
+        case dict():
+            return {key if isinstance(key, str) else cell_text(key): _plain(part) for key, part in value.items()}
+        case list() | tuple():
+            return [_plain(part) for part in value]
+    return cell_text(value)

@@ -1,0 +1,188 @@
+"""The sentences of a report: what was lost, sampled, not recorded, and what the columns mean. Plain text."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from kvmtrace.report.readable import count, seconds
+from kvmtrace.report.summary import By
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from kvmtrace.report.summary import ExitTable, RateTime, Summary
+    from kvmtrace.store.manifest import Lost, Manifest
+
+EXIT = ("kvm", "kvm_exit")
+USERSPACE_EXIT = ("kvm", "kvm_userspace_exit")
+
+_LISTED = 6
+_CLOSED_BY = {
+    "closed_by_next_exit": "followed by an exit of the same vCPU without an entry between",
+    "closed_by_hole": "closed by a hole in the recording",
+    "closed_by_end": "open at the end of the recording",
+}
+
+
+def warnings(summary: Summary) -> list[str]:
+    """Say what makes the figures doubtful: one sentence each, none for a sound recording."""
+    manifest = summary.manifest
+    lacking = [] if summary.exits or manifest.kind == "counters" else [_no_exits(manifest)]
+    return [*lacking, *_losses(manifest.lost), *_sampled(manifest), *_trouble(manifest)]
+
+
+def footnotes(summary: Summary) -> list[str]:
+    """Say what the figures of the run's table are of, and what they are not of: one sentence each."""
+    table, manifest = summary.exits, summary.manifest
+    if manifest.kind == "counters":
+        return _of_counters(summary)
+    if table is None:
+        listed_all = "0: enabled, and never fired. What is not listed was not enabled."
+        return [listed_all] if manifest.tracepoints else []
+    return [
+        *_meaning(table),
+        *_idle(table),
+        *_outside_latency(table, manifest),
+        *_userspace(table, manifest),
+        *_merged(table),
+    ]
+
+
+def _of_counters(summary: Summary) -> list[str]:
+    repeats = {counter.repeats for counter in summary.counters if counter.repeats}
+    sentences = {
+        f"Values are means of {listed([str(n) for n in sorted(repeats)])} repeats; ± SE %: standard error of the mean, "
+        "in % of it.": bool(repeats),
+        "Values are sums over the intervals.": any(c.source_rows > 1 for c in summary.counters),
+        "ran %: part of the time that the counter ran; perf scales what it counted to the whole time.": any(
+            c.running_share is not None for c in summary.counters
+        ),
+    }
+    return [sentence for sentence, holds in sentences.items() if holds]
+
+
+def time_told(manifest: Manifest, rate_time: RateTime | None) -> str:
+    """Say how long was recorded, and which time rates are per second of."""
+    parts = []
+    if manifest.enabled_ns is not None:
+        parts.append(("enabled", f"{seconds(manifest.enabled_ns)} enabled"))
+    if manifest.elapsed_ns is not None:
+        between = "elapsed" if manifest.kind == "counters" else "between the first and the last event"
+        parts.append(("elapsed", f"{seconds(manifest.elapsed_ns)} {between}"))
+    if rate_time and rate_time.which == "intervals":
+        parts.append(("intervals", f"{seconds(rate_time.ns)} until the end of the last interval"))
+    if not parts:
+        return "not recorded, so no rates"
+    used = rate_time.which if rate_time else None
+    told = [f"{text} (rates are per second of it)" if which == used else text for which, text in parts]
+    return ", ".join(told) + ("" if rate_time else ", so no rates")
+
+
+def listed(items: Sequence[str], limit: int = _LISTED) -> str:
+    """Return "a, b and c", or the first few "and 7 more"."""
+    if len(items) > limit + 1:
+        return f"{', '.join(items[:limit])} and {len(items) - limit} more"
+    return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
+
+
+def of(n: int, noun: str) -> str:
+    """Return "1 record", "2 records"."""
+    return f"{count(n)} {noun}{'' if n == 1 else 's'}"
+
+
+def lost_told(lost: Sequence[Lost]) -> str | None:
+    """Say how many events were lost, by teller: two tellers may tell of the same events, so they are never added."""
+    tellers = [
+        _teller(said_by, list(rows))
+        for said_by, rows in groupby(sorted(lost, key=lambda row: row.said_by), key=lambda row: row.said_by)
+    ]
+    if len(tellers) > 1:
+        return f"{listed(tellers)}: perhaps the same events told twice, so not added up"
+    return tellers[0] if tellers else None
+
+
+def _no_exits(manifest: Manifest) -> str:
+    tracepoint = manifest.tracepoint(*EXIT)
+    name = ":".join(EXIT)
+    if not manifest.tracepoints:
+        return "No exits: the recording does not tell which tracepoints were enabled."
+    if tracepoint is None:
+        return f"No exits: {name} was not recorded (it was not enabled)."
+    if tracepoint.samples:
+        return f"No exits: none of the {count(tracepoint.samples)} events of {name} could be read."
+    return f"No exits: {name} was enabled and never fired."
+
+
+def _losses(lost: Sequence[Lost]) -> Iterable[str]:
+    told = lost_told(lost)
+    if told:
+        yield f"Lost events: {told}."
+    if any(row.first_ts_ns is None for row in lost):
+        yield "When some of them were lost is not recorded, so no exit is marked suspect for these."
+
+
+def _teller(said_by: str, rows: list[Lost]) -> str:
+    cpus = sorted({row.cpu for row in rows if row.cpu is not None})
+    where = f"CPU {listed([str(cpu) for cpu in cpus])}" if cpus else "CPU not recorded"
+    return f"{count(sum(r.events for r in rows))} ({said_by}, {of(sum(r.records for r in rows), 'record')}, {where})"
+
+
+def _sampled(manifest: Manifest) -> Iterable[str]:
+    sampled = [t for t in manifest.tracepoints if t.period != 1]
+    if not sampled:
+        return
+    names = [f"{t.system}:{t.event} (1 in {count(t.period) if t.period else 'a varying number'})" for t in sampled]
+    yield (
+        f"Sampled, not recorded whole: {listed(names)}: counts are of samples, and an exit and its entry are rarely "
+        "both there, so latencies are unreliable."
+    )
+
+
+def _trouble(manifest: Manifest) -> Iterable[str]:
+    notes = len(manifest.notes) + manifest.notes_dropped
+    if notes:
+        first = f"; the first at {manifest.notes[0].where}: {manifest.notes[0].what}" if manifest.notes else ""
+        yield f"Trouble in the source: {of(notes, 'note')}{first}."
+    if any(manifest.not_stored.values()):
+        reasons = [f"{count(n)} ({what})" for what, n in manifest.not_stored.items() if n]
+        yield f"Events of the source that are not stored: {listed(reasons)}."
+
+
+def _meaning(table: ExitTable) -> Iterable[str]:
+    yield "time: out of the guest, from an exit to the next entry of its vCPU."
+    yield "± SE %: standard error of the mean, in % of avg."
+    precision = "exact" if table.exact else "within 1% (--exact: exact)"
+    yield f"p50 … p99.9: the latency of rank ceil(p n) of n, {precision}."
+
+
+def _idle(table: ExitTable) -> Iterable[str]:
+    if table.with_idle:
+        yield "Idle exits (the guest waited) are counted with the others."
+    elif any(section.idle for section in table.sections):
+        yield "Idle exits (the guest waited: no cost) are apart, outside shares and totals; --with-idle counts them in."
+
+
+def _outside_latency(table: ExitTable, manifest: Manifest) -> Iterable[str]:
+    suspect = sum(section.total.suspect for section in table.sections)
+    if suspect:
+        yield f"{count(suspect)} suspect: a loss or a hole lies inside; counted, but outside latency figures."
+    no_latency = sum(section.total.no_latency for section in table.sections)
+    if no_latency:
+        why = [f"{count(manifest.exits[k])} {text}" for k, text in _CLOSED_BY.items() if manifest.exits.get(k)]
+        of_them = f" ({listed(why)})" if why else ""
+        yield f"{count(no_latency)} without a latency: counted, but outside latency figures{of_them}."
+
+
+def _userspace(table: ExitTable, manifest: Manifest) -> Iterable[str]:
+    if all(section.total.userspace is None for section in table.sections):
+        why = "" if manifest.tracepoint(*USERSPACE_EXIT) else f" ({':'.join(USERSPACE_EXIT)} was not enabled)"
+        yield f"Exits to userspace: not recorded{why}."
+
+
+def _merged(table: ExitTable) -> Iterable[str]:
+    groups = [group for section in table.sections for group in section.groups]
+    if any(group.key and group.key.detail_capped for group in groups):
+        yield "Other details were too many to keep apart in the summary of the run: --exact reads every exit."
+    if By.VCPU in table.by and By.VM not in table.by and any(group.several_vms for group in groups):
+        yield "vCPUs of the same number of several VMs are counted together: --by vm keeps them apart."

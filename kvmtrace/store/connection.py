@@ -1,0 +1,155 @@
+"""SQL over a store, which it may read and nothing else."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+import duckdb
+
+from kvmtrace.errors import StoreError, UsageError
+from kvmtrace.store import guard, manifest_tables
+from kvmtrace.store.catalogue import Catalogue
+from kvmtrace.store.views import View, Views, empty_select, literal, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from kvmtrace.store.guard import Statement
+
+Fields = dict[str, dict[str, str]]
+"""Columns that tables must have, with their DuckDB types, by table: null where no run has them."""
+
+
+@dataclass(slots=True)
+class Result:
+    """What a statement gave; `types` are the names of DuckDB types."""
+
+    names: list[str] = field(default_factory=list)
+    types: list[str] = field(default_factory=list)
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+
+
+class StoreConnection:
+    """A connection to a store, as it was when it was opened. Use it in a `with` statement."""
+
+    def __init__(self, store: Path) -> None:
+        """StoreError: there is no store at `store`."""
+        self.catalogue = Catalogue(store)
+        self.views = Views(self.catalogue)
+        self._made: dict[str, object] = {}
+        with ExitStack() as stack:
+            spill = stack.enter_context(tempfile.TemporaryDirectory(prefix="kvmtrace-", ignore_cleanup_errors=True))
+            self._connection = _locked_connection(self.catalogue.store, spill)
+            stack.callback(self._connection.close)
+            self._closing = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
+
+    def check(self, sql: str) -> Statement:
+        """Return the statement of `sql` without running it. UsageError: it may not run."""
+        return guard.checked(self._connection, sql)
+
+    def query(
+        self, sql: str, parameters: Mapping[str, object] | None = None, *, fields: Fields | None = None
+    ) -> Result:
+        """Run one statement that reads the store; values come in by `$name`.
+
+        UsageError: the statement may not or cannot run. StoreError: files of the store cannot be read.
+        """
+        statement = self.check(sql)
+        given = dict(parameters or {})
+        if given.keys() != statement.parameters:
+            raise UsageError(f"expected values for {_names(statement.parameters)}, found {_names(given)}")
+        self._make_views(statement, fields or {})
+        try:
+            executed = self._connection.execute(statement.parsed, given or None)
+            names, types = [d[0] for d in executed.description], [str(d[1]) for d in executed.description]
+            result = Result(names, types, executed.fetchall())
+        except duckdb.Error as error:
+            raise self._said(error) from None
+        return _plan(result) if statement.explained else result
+
+    def _make_views(self, statement: Statement, fields: Fields) -> None:
+        for name in sorted(statement.tables):
+            view = self.views.find(name)
+            if view is not None:
+                self._make(view, fields.get(name, {}))
+            elif name not in statement.own_tables:
+                raise self._unknown_table(name)
+        if statement.lists_tables:
+            for view in self.views.all():
+                if view.from_manifests:
+                    self._make(view, {})
+                elif view.name not in self._made:
+                    self._create(view, empty_select(self.views.columns(view)))
+
+    def _make(self, view: View, fields: dict[str, str]) -> None:
+        if self._made.get(view.name) == fields:
+            return
+        if not view.from_manifests:
+            self._create(view, self.views.select(view, fields))
+        elif view.name not in self._made:
+            self._fill(view)
+        self._made[view.name] = fields
+
+    def _create(self, view: View, select: str) -> None:
+        try:
+            self._connection.execute(f"CREATE OR REPLACE VIEW {quoted(view.name)} AS {select}")
+        except duckdb.Error as error:
+            raise self._said(error) from None
+
+    def _fill(self, view: View) -> None:
+        """Make a table of what manifests say. It is small, and in memory only."""
+        structure = literal(json.dumps([dict(view.columns)]))
+        select = f"SELECT unnest(row_) FROM (SELECT unnest(from_json($rows, {structure})) AS row_)"  # noqa: S608 - our own names
+        rows = json.dumps(manifest_tables.rows(view.name, self.catalogue))
+        self._connection.execute(f"CREATE TABLE {quoted(view.name)} AS {select}", {"rows": rows})
+
+    def _unknown_table(self, name: str) -> UsageError:
+        near = self.views.near(name)
+        hint = f"nearest: {', '.join(near)}" if near else "`kvmtrace sql 'SHOW TABLES'` lists the tables"
+        return UsageError(f"no table {name!r} in the store {self.catalogue.store}", hint=hint)
+
+    def _said(self, error: duckdb.Error) -> UsageError | StoreError:
+        said = guard.sql_error(error)
+        of_files = isinstance(error, duckdb.IOException | duckdb.PermissionException)
+        if of_files or str(self.catalogue.store) in said.message:
+            return StoreError(f"the store cannot be read: {said.message}", hint="a run may have been removed meanwhile")
+        return said
+
+
+def _locked_connection(store: Path, spill: str) -> duckdb.DuckDBPyConnection:
+    """Return a connection that can open files of the store only; `spill` holds what does not fit in memory."""
+    connection = duckdb.connect(
+        config={
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "allow_community_extensions": False,
+            "python_enable_replacements": False,  # `FROM name` is a table of the store, not a variable of ours
+            "temp_directory": spill,
+        }
+    )
+    # The order matters: what is allowed must be said before the rest is forbidden.
+    connection.execute(f"SET allowed_directories = [{literal(str(store))}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def _names(names: Mapping[str, object] | set[str]) -> str:
+    return ", ".join(f"${name}" for name in sorted(names)) or "no parameter"
+
+
+def _plan(result: Result) -> Result:
+    """Return the lines of an EXPLAIN's plan as rows."""
+    lines = "\n".join(str(row[-1]) for row in result.rows).splitlines()
+    return Result(["plan"], ["VARCHAR"], [(line,) for line in lines])

@@ -1,0 +1,173 @@
+"""run.json: what is known of a run beside its tables, and the folder layout of a store.
+
+    STORE/runs/run_id=<id>/run.json                              the manifest, never changed
+    STORE/runs/run_id=<id>/label.json                            label and tags, changed by `kvmtrace runs label`
+    STORE/runs/run_id=<id>/exits/*.parquet
+    STORE/runs/run_id=<id>/events/<system>/<event>/*.parquet
+    STORE/runs/run_id=<id>/{counters,latency_buckets,symbols}.parquet
+
+Times are nanoseconds on the recording's own clock. None (null) is: not recorded.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+from kvmtrace import schema
+from kvmtrace.errors import StoreError
+
+MANIFEST = "run.json"
+LABEL = "label.json"
+RUN_PREFIX = "run_id="
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a run came from."""
+
+    name: str  # file name as given, without its folder; "-" for standard input
+    format: str  # perf.data, perf stat
+    size_bytes: int
+    digest: str  # of the content, uncompressed: "blake3:" and 64 hexadecimal digits
+    part: str | None = None  # "#1", "#2" … where one source made several runs
+    part_label: str | None = None  # what tells the parts apart ("sleep 1s, first table")
+
+    @property
+    def title(self) -> str:
+        """Name of the source with its part."""
+        return self.name + (self.part or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Tracepoint:
+    """A tracepoint that the recording had enabled, also when it never fired."""
+
+    system: str
+    event: str
+    samples: int  # in the source
+    rows: int  # in the store
+    period: int = 1  # one of so many events was sampled; 0: varying
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Events lost, as one teller counted them on one CPU."""
+
+    said_by: str  # LOST, LOST_SAMPLES
+    cpu: int | None
+    events: int
+    records: int
+    first_ts_ns: int | None
+    last_ts_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredNote:
+    """Trouble in the source: where, what, and the events that are not in the store because of it."""
+
+    where: str
+    what: str
+    events: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TableInfo:
+    """One stored table: its rows and the Arrow type of each column. Keys of `Manifest.tables` are its path."""
+
+    rows: int
+    columns: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything that is known of a run beside its tables."""
+
+    run_id: str
+    kind: str  # recording, counters
+    source: Source
+    ingested_at: str  # ISO 8601, UTC
+    kvmtrace_version: str
+    schema_version: str = schema.VERSION
+    host: dict[str, str | int] = field(default_factory=dict)  # hostname, kernel, arch, cpu, cpuid, cpus_online, …
+    tool: dict[str, str] = field(default_factory=dict)  # version, cmdline
+    clock: str | None = None
+    start: str | None = None
+    first_ts_ns: int | None = None  # of all events
+    last_ts_ns: int | None = None
+    elapsed_ns: int | None = None  # first to last event, or what perf stat says
+    enabled_ns: int | None = None  # time that the events were enabled, where it is told
+    tracepoints: tuple[Tracepoint, ...] = ()
+    tables: dict[str, TableInfo] = field(default_factory=dict)  # "exits", "events/kvm/kvm_msr" (encoded), "counters"
+    exits: dict[str, int] = field(default_factory=dict)  # rows, closed_by_entry, …, suspect, entries_without_exit
+    lost: tuple[Lost, ...] = ()
+    notes: tuple[StoredNote, ...] = ()
+    notes_dropped: int = 0  # notes beyond the first few hundred
+    records: dict[str, int] = field(default_factory=dict)  # records of the source by type, all of them
+    not_stored: dict[str, int] = field(default_factory=dict)  # what → events of the source that have no row
+    left_out: tuple[str, ...] = ()  # sample fields that are not stored
+    identity: tuple[str, ...] = ()  # rules by which VMs and vCPUs were told apart
+
+    def to_json(self) -> str:
+        """Return the text of run.json."""
+        return json.dumps(asdict(self), indent=1, ensure_ascii=True) + "\n"
+
+    def tracepoint(self, system: str, event: str) -> Tracepoint | None:
+        """Return the tracepoint if the recording had it enabled."""
+        return next((t for t in self.tracepoints if (t.system, t.event) == (system, event)), None)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of the run in `folder`. StoreError: damaged, or of a newer major schema version."""
+    path = folder / MANIFEST
+    try:
+        raw = json.loads(path.read_text())
+        major = int(raw["schema_version"].split(".")[0])
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise StoreError(f"{path}: expected a run's manifest, found {error}") from None
+    if major > int(schema.VERSION.split(".")[0]):
+        raise StoreError(
+            f"{path}: schema version {raw['schema_version']} is newer than this kvmtrace reads ({schema.VERSION})",
+            hint="use a newer kvmtrace",
+        )
+    try:
+        return _from_raw(raw)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"{path}: expected a run's manifest, found {error!r}") from None
+
+
+def _from_raw(raw: dict[str, Any]) -> Manifest:
+    known = {f.name for f in fields(Manifest)}  # a newer minor version may say more
+    parts = {key: value for key, value in raw.items() if key in known}
+    parts["source"] = Source(**raw["source"])
+    parts["tracepoints"] = tuple(Tracepoint(**t) for t in raw["tracepoints"])
+    parts["tables"] = {name: TableInfo(**t) for name, t in raw["tables"].items()}
+    parts["lost"] = tuple(Lost(**t) for t in raw["lost"])
+    parts["notes"] = tuple(StoredNote(**t) for t in raw["notes"])
+    parts["left_out"] = tuple(raw["left_out"])
+    parts["identity"] = tuple(raw["identity"])
+    return Manifest(**parts)
+
+
+def encode_name(name: str) -> str:
+    """Return a recording's name as one safe path component: letters, digits, `_`, `-`, the rest %-encoded."""
+    encoded = quote(name, safe="").replace(".", "%2E").replace("~", "%7E")
+    return encoded or "%00"
+
+
+def decode_name(component: str) -> str:
+    """Undo `encode_name`."""
+    return "" if component == "%00" else unquote(component)
+
+
+def runs_folder(store: Path) -> Path:
+    """Return the folder that holds the runs of a store."""
+    return store / "runs"
+
+
+def run_folder(store: Path, run_id: str) -> Path:
+    """Return the folder of one run."""
+    return runs_folder(store) / f"{RUN_PREFIX}{run_id}"

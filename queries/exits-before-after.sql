@@ -1,0 +1,151 @@
+-- purpose: Two runs, recordings or counters, side by side: counts, rates, counts per injected interrupt, and ratios.
+-- requires: runs
+-- param base_run_id VARCHAR: Run before.
+-- param new_run_id VARCHAR: Run after.
+-- column kind VARCHAR: all exits; reason, idle reason: exits by reason; event: a tracepoint or counter.
+-- column item VARCHAR: Exit reason or system:event; null: all of them.
+-- column base_n BIGINT: How many before; null: not recorded.
+-- column new_n BIGINT: How many after; null: not recorded.
+-- column base_rate_per_s DOUBLE: Per second before.
+-- column new_rate_per_s DOUBLE: Per second after.
+-- column rate_ratio DOUBLE: new_rate_per_s / base_rate_per_s.
+-- column base_per_injection DOUBLE: Per injected interrupt (kvm_inj_virq) before; null: these were not recorded.
+-- column new_per_injection DOUBLE: Per injected interrupt after.
+-- column per_injection_ratio DOUBLE: new_per_injection / base_per_injection.
+WITH
+sides AS (
+    SELECT
+        'base' AS side,
+        $base_run_id AS run_id
+    UNION ALL
+    SELECT
+        'new' AS side,
+        $new_run_id AS run_id
+),
+
+chosen AS (
+    SELECT
+        r.run_id,
+        p.side,
+        r.exits IS NOT NULL AND r.kind = 'recording' AS has_exits,
+        nullif(coalesce(r.enabled_ns, r.elapsed_ns), 0) / 1e9 AS recorded_s
+    FROM sides AS p
+    INNER JOIN runs AS r ON p.run_id = r.run_id
+),
+
+reasons AS (
+    SELECT
+        c.side,
+        e.reason AS item,
+        CASE WHEN e.idle THEN 'idle reason' ELSE 'reason' END AS kind,
+        count(*) AS n
+    FROM chosen AS c
+    INNER JOIN exits AS e ON c.run_id = e.run_id
+    WHERE e.run_id IN ($base_run_id, $new_run_id)
+    GROUP BY c.side, e.reason, e.idle
+),
+
+-- A sampled tracepoint stands for as many events as its period says; 0 is a period that varied.
+events AS (
+    SELECT
+        c.side,
+        'event' AS kind,
+        concat(t.system, ':', t.event) AS item,
+        sum(t.samples * nullif(t.period, 0))::BIGINT AS n
+    FROM chosen AS c
+    INNER JOIN tracepoints AS t ON c.run_id = t.run_id
+    GROUP BY c.side, t.system, t.event
+    UNION ALL
+    SELECT
+        c.side,
+        'event' AS kind,
+        concat(k.system || ':', k.event) AS item,
+        round(sum(k.value))::BIGINT AS n
+    FROM chosen AS c
+    INNER JOIN counters AS k ON c.run_id = k.run_id
+    WHERE k.run_id IN ($base_run_id, $new_run_id) AND k.unit IS NULL
+    GROUP BY c.side, k.system, k.event
+),
+
+reason_names AS (
+    SELECT DISTINCT
+        kind,
+        item
+    FROM reasons
+),
+
+-- A reason that one run has and the other does not was counted there as 0, if its exits were recorded.
+counts AS (
+    SELECT
+        c.side,
+        'all exits' AS kind,
+        NULL::VARCHAR AS item,
+        coalesce(sum(r.n), 0)::BIGINT AS n
+    FROM chosen AS c
+    LEFT JOIN reasons AS r ON c.side = r.side
+    WHERE c.has_exits
+    GROUP BY c.side
+    UNION ALL
+    SELECT
+        c.side,
+        k.kind,
+        k.item,
+        coalesce(r.n, 0) AS n
+    FROM chosen AS c
+    CROSS JOIN reason_names AS k
+    LEFT JOIN reasons AS r ON c.side = r.side AND k.kind = r.kind AND k.item IS NOT DISTINCT FROM r.item
+    WHERE c.has_exits
+    UNION ALL
+    SELECT
+        side,
+        kind,
+        item,
+        n
+    FROM events
+),
+
+figures AS (
+    SELECT
+        k.side,
+        k.kind,
+        k.item,
+        k.n,
+        k.n / c.recorded_s AS rate_per_s,
+        k.n / nullif(i.n, 0) AS per_injection
+    FROM counts AS k
+    INNER JOIN chosen AS c ON k.side = c.side
+    LEFT JOIN events AS i ON k.side = i.side AND i.item = 'kvm:kvm_inj_virq'
+),
+
+compared AS (
+    SELECT
+        kind,
+        item,
+        max(n) FILTER (WHERE side = 'base') AS base_n,
+        max(n) FILTER (WHERE side = 'new') AS new_n,
+        max(rate_per_s) FILTER (WHERE side = 'base') AS base_rate_per_s,
+        max(rate_per_s) FILTER (WHERE side = 'new') AS new_rate_per_s,
+        new_rate_per_s / nullif(base_rate_per_s, 0) AS rate_ratio,
+        max(per_injection) FILTER (WHERE side = 'base') AS base_per_injection,
+        max(per_injection) FILTER (WHERE side = 'new') AS new_per_injection,
+        new_per_injection / nullif(base_per_injection, 0) AS per_injection_ratio
+    FROM figures
+    GROUP BY kind, item
+)
+
+SELECT
+    kind,
+    item,
+    base_n,
+    new_n,
+    round(base_rate_per_s, 3) AS base_rate_per_s,
+    round(new_rate_per_s, 3) AS new_rate_per_s,
+    round(rate_ratio, 6) AS rate_ratio,
+    round(base_per_injection, 6) AS base_per_injection,
+    round(new_per_injection, 6) AS new_per_injection,
+    round(per_injection_ratio, 6) AS per_injection_ratio
+FROM compared
+ORDER BY
+    list_position(['all exits', 'reason', 'idle reason', 'event'], kind) ASC,
+    greatest(base_n, new_n) DESC NULLS LAST,
+    item ASC NULLS LAST

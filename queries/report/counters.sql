@@ -1,0 +1,32 @@
+-- purpose: Counters of a run, intervals of one counter added up.
+-- requires: counters
+-- param run_id VARCHAR: Run to report on.
+-- column scope VARCHAR: What is counted apart (CPU0, S0, a thread); null: everything.
+-- column system VARCHAR: System of a tracepoint; null: not a tracepoint.
+-- column event VARCHAR: Event, without its system.
+-- column unit VARCHAR: Unit of counted; null: a count of events.
+-- column counted DOUBLE: What was counted; null: not counted or not supported.
+-- column states VARCHAR: Counted, not counted or not supported; several where intervals differ.
+-- column source_rows BIGINT: Rows of the source: intervals, or 1.
+-- column counted_rows BIGINT: Rows that have a value.
+-- column interval_end_ns BIGINT: End of the last interval since the start; null: no intervals.
+-- column running_share DOUBLE: Least part of the enabled time that the counter ran, 0 to 1.
+-- column stderr_share DOUBLE: Standard error of the mean of the repeats, relative to it, 0 to 1.
+-- column repeats BIGINT: Runs that it is the mean of.
+SELECT
+    scope,
+    system,
+    event,
+    unit,
+    sum(value) AS counted,
+    string_agg(DISTINCT state, ', ' ORDER BY state ASC) AS states,
+    count(*) AS source_rows,
+    count(value) AS counted_rows,
+    max(interval_end_ns) AS interval_end_ns,
+    min(running_share) AS running_share,
+    CASE WHEN count(*) = 1 THEN min(stderr_share) END AS stderr_share,
+    min(repeats) AS repeats
+FROM counters
+WHERE run_id = $run_id
+GROUP BY scope, system, event, unit, CASE WHEN interval_end_ns IS NULL THEN line END
+ORDER BY min(line) ASC NULLS LAST, scope ASC NULLS LAST, system ASC NULLS LAST, event ASC, unit ASC NULLS LAST
