@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.exceptions import TyperException
 
 from kvmtrace import __version__
-from kvmtrace.commands import queries, query, runs, sql
+from kvmtrace.commands import ingest, queries, query, report, runs, sql
 from kvmtrace.errors import ExitCode, KvmtraceError
 from kvmtrace.report.printable import printable
 
@@ -44,13 +42,12 @@ def _options(
     """Take the options of the program itself."""
 
 
-for _name in ("ingest", "report"):
-    if find_spec(f"kvmtrace.commands.{_name}"):
-        app.command(_name)(getattr(importlib.import_module(f"kvmtrace.commands.{_name}"), _name))
-app.add_typer(runs.app, name="runs")
+app.command("ingest")(ingest.ingest)
+app.command("report")(report.report)
 app.command("queries")(queries.queries)
 app.command("query")(query.query)
 app.command("sql")(sql.sql)
+app.add_typer(runs.app, name="runs")
 
 
 def main() -> None:

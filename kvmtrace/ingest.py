@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import blake3
 import numpy as np
@@ -87,6 +87,7 @@ class _Intake:
         self._writer = writer
         self._rows = np.zeros(len(self._facts.events), np.int64)
         self._lost = _LostCount()
+        self._event_schemas: dict[int, pa.Schema] = {}
         self._first_ts: int | None = None
         self._last_ts: int | None = None
         architecture = arch.for_recording(self._facts) if self._facts.has_times else None
@@ -134,23 +135,28 @@ class _Intake:
 
     def _write_events(self, block: EventBlock, exit_id: NDArray[np.int64], vcpu: NDArray[np.int32]) -> None:
         for kind, fields in block.fields.items():
-            rows = np.flatnonzero(block.kind == kind)
-            columns = {
-                "ts_ns": pa.array(block.ts_ns[rows]),
-                "cpu": _known(block.cpu[rows]),
-                "tid": _known(block.tid[rows]),
-                "vcpu": _known(vcpu[rows]),
-                "exit_id": _known(exit_id[rows]),
-                **fields.arrow(),
-            }
+            rows = block.rows[kind]
+            common = (block.ts_ns[rows], *(_known(c[rows]) for c in (block.cpu, block.tid, vcpu, exit_id)))
+            own = fields.arrow()
             event = self._facts.events[kind]
-            self._writer.add(events_table(event.system, event.name), pa.table(columns))
+            table = pa.Table.from_arrays([*common, *own.values()], schema=self._event_schema(kind, own))
+            self._writer.add(events_table(event.system, event.name), table)
+
+    def _event_schema(self, kind: int, own: dict[str, pa.Array]) -> pa.Schema:
+        """Return the schema of a tracepoint's table; its own fields are in every event."""
+        if kind not in self._event_schemas:
+            common = [pa.field(c.name, pa.type_for_alias(c.type), nullable=c.nullable) for c in schema.EVENT_COLUMNS]
+            fields = [pa.field(name, c.type, nullable=bool(pa.types.is_nested(c.type))) for name, c in own.items()]
+            self._event_schemas[kind] = pa.schema([*common, *fields])
+        return self._event_schemas[kind]
 
     def _write_small_tables(self) -> None:
+        isa_codes = self._builder.reasons.isa_codes if self._builder is not None else set()
+        known = {"isa": isa_codes.pop()} if len(isa_codes) == 1 else {}
         names = [
             (event.system, event.name, name, value, text)
             for event in self._facts.events
-            for name, symbols in field_symbols(event.format).items()
+            for name, symbols in field_symbols(event.format, known).items()
             for value, text in symbols.items()
             if -(1 << 63) <= value < 1 << 63
         ]
@@ -311,7 +317,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
-def _known(values: NDArray[np.int64]) -> pa.Array:
+def _known(values: NDArray[np.integer[Any]]) -> pa.Array:
     """Return numbers, null where they are negative."""
     unknown = values < 0
     return pa.array(values, mask=unknown) if unknown.any() else pa.array(values)

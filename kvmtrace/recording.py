@@ -5,11 +5,12 @@ A reader yields `EventBlock`s in the order of its source. Everything after it (e
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -109,6 +110,7 @@ class EventBlock:
     pid: NDArray[np.int32]  # -1: not recorded
     tid: NDArray[np.int32]
     kind: NDArray[np.uint16]  # index into Facts.events
+    rows: Mapping[int, NDArray[np.int64]]  # kind → its rows
     fields: Mapping[int, Fields]  # kind → its rows' own fields
     watermark_ns: int = NO_WATERMARK  # no later block has an event at or before this time
     losses: tuple[Loss, ...] = ()

@@ -56,7 +56,7 @@ def add_run(store: Path, run_id: str, tables: Mapping[str, pa.Table] | None = No
             tracepoints.append(Tracepoint(system, name, table.num_rows, table.num_rows))
     if "exits" in infos:
         facts.setdefault("exits", {"rows": infos["exits"].rows, "suspect": 0})
-    source = facts.pop("source", Source(f"{run_id}.data", "perf.data", 1, "0" * 64))
+    source = facts.pop("source", Source(f"{run_id}.data", "perf.data", 1, "blake3:" + "0" * 64))
     facts = {"kind": "recording", "ingested_at": f"2026-01-01T00:00:00Z-{run_id}", "kvmtrace_version": "0", **facts}
     manifest = Manifest(run_id=run_id, source=source, tables=infos, tracepoints=tuple(tracepoints), **facts)
     (folder / MANIFEST).write_text(manifest.to_json())

@@ -359,37 +359,42 @@ def nested(opening: str, inner: str, closing: str, levels: int) -> str:
 
 
 HOSTILE = [
-    nested("(", "1", ")", 50_000),
-    nested("f(", "1", ")", 30_000),
-    nested("a[", "1", "]", 30_000),
-    nested("1 ? ", "1", " : 1", 20_000),
-    nested("a || b && c | d ^ e & f == g < h << i + j * (", "1", ")", 2000),
-    nested("__print_symbolic(1, {", "1", ', "a"})', 3000),
-    nested("sizeof(", "1", ")", 15_000),
-    "-" * 100_000 + "1",
-    "(u8)" * 30_000 + "1",
-    "*" * 100_000 + "REC->a",
-    "REC->a" + "[0]" * 40_000,
-    "REC->a" + ".b" * 50_000,
-    "1" + " + 1" * 30_000,
-    "(" + "a " * 60_000,
-    "(a" + " *" * 60_000,
-    '"' + "\\" * 100_000,
-    "9" * 100_000,
-    " " * 140_000 + "1",
+    nested("(", "1", ")", 30_000),
+    nested("f(", "1", ")", 20_000),
+    nested("a[", "1", "]", 20_000),
+    nested("1 ? ", "1", " : 1", 7_000),
+    nested("a || b && c | d ^ e & f == g < h << i + j * (", "1", ")", 1_000),
+    nested("__print_symbolic(1, {", "1", ', "a"})', 2_000),
+    nested("sizeof(", "1", ")", 7_000),
+    "-" * 60_000 + "1",
+    "(u8)" * 15_000 + "1",
+    "*" * 60_000 + "REC->a",
+    "REC->a" + "[0]" * 20_000,
+    "REC->a" + ".b" * 30_000,
+    "1" + " + 1" * 15_000,
+    "(" + "a " * 30_000,
+    "(a" + " *" * 30_000,
+    '"' + "\\" * 60_000,
+    "9" * 60_000,
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:12])
 def test_hostile_nesting_is_a_format_error(text: str) -> None:
+    assert len(text) < 1 << 16  # or it is refused for its length
     with pytest.raises(FormatError):
         PrintFormat.parse(f'"%d", {text}')
+
+
+def test_a_print_fmt_longer_than_any_real_one_is_a_format_error() -> None:
+    with pytest.raises(FormatError, match="characters"):
+        PrintFormat.parse('"%d", ' + " " * (1 << 16) + "1")
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "0 ? 1 : " * 10_000 + "5",
+        "0 ? 1 : " * 7_000 + "5",
         nested("(", "0 ?: 5", ") ?: 5", 50),
         nested("(", "5", " ? 5 : 6)", 50),
         nested("(0 || ", "5", ")", 30) + " ? 5 : 6",

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import ClassVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, ClassVar
 
 from kvmtrace.arch.base import Architecture, Detail, EventRole, Reason, Role
 from kvmtrace.arch.x86_names import CONTROL_REGISTERS, CPUID_LEAVES, HYPERCALLS, IO_PORTS, MMIO, MSRS
-from kvmtrace.recording import EventKind, Facts
 from kvmtrace.tracepoints import EvaluationError, Expression, FormatError, PrintFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kvmtrace.recording import EventKind, Facts
 
 _ISA_NAMES = {1: "VMX", 2: "SVM"}  # KVM_ISA_VMX, KVM_ISA_SVM
 # Codes of uapi/asm/vmx.h and uapi/asm/svm.h.
@@ -86,10 +90,8 @@ class X86(Architecture):
         expression = self._expression(kind)
         if expression is not None:
             values = {"exit_reason": code} if isa is None else {"exit_reason": code, "isa": isa}
-            try:
+            with suppress(EvaluationError):  # the number stands for a name that the recording does not give
                 name = str(expression.evaluate(values))
-            except EvaluationError:
-                pass  # the number stands for a name that the recording does not give
         idle = masked in (_VMX_IDLE if vmx else _SVM_IDLE)
         return Reason(None if isa is None else _ISA_NAMES.get(isa, f"isa {isa}"), masked, name, idle)
 

@@ -26,7 +26,10 @@ def query(
     output: OutputOption = None,
     force: ForceOption = False,
 ) -> None:
-    """Run a query of the library; run_id is the latest run where it is not given."""
+    """Run a query of the library.
+
+    run_id is the latest run where it is not given.
+    """
     from kvmtrace import queries
     from kvmtrace.store.connection import StoreConnection
 

@@ -47,9 +47,11 @@ def report(
 
         check_output(plot, force=force)
         figures.file_format(plot)
-    drawn = plot is not None or report_format in {TableFormat.TEXT, TableFormat.MARKDOWN}
-    choice = Choice(tuple(dict.fromkeys(by or [By.REASON])), with_idle=with_idle, exact=exact, distribution=drawn)
+    keys = tuple(dict.fromkeys(by or [By.REASON]))
+    choice = Choice(keys, with_idle=with_idle, exact=exact, distribution_by_reason=plot is not None)
     summaries = _read(run or [], choice, store)
+    if by and any(summary.exits is None for summary in summaries):
+        say("--by tells exits apart; runs without exits are reported as they are")
     text = _render(summaries, report_format, to_terminal=output is None)
     if plot is not None:
         figures.save(summaries, plot, force=force)

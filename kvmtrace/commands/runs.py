@@ -74,7 +74,7 @@ def label(
     tag: TagOption = None,
     store: OwnStoreOption = None,
 ) -> None:
-    """Give a run a label, and tags beside those that it has; --tag K= takes a tag away."""
+    """Give a run a label and tags; --tag K= takes a tag away."""
     from kvmtrace.store.catalogue import Catalogue
     from kvmtrace.store.label import Label
 

@@ -20,7 +20,10 @@ def sql(
     output: OutputOption = None,
     force: ForceOption = False,
 ) -> None:
-    """Run SQL over the store, which it can read and not change. SHOW TABLES lists the tables."""
+    """Run SQL over the store.
+
+    SQL can read the store and not change it. SHOW TABLES lists the tables.
+    """
     from kvmtrace.store.connection import StoreConnection
 
     check_output(output, force=force)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,8 @@ from kvmtrace.exits.threads import Threads, VirtualMachines
 from kvmtrace.exits.timeline import Timeline
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from kvmtrace.arch import Architecture
@@ -110,6 +111,7 @@ class ExitBuilder:
         self._watermark = -_FOREVER
         self._drained_to = -_FOREVER
         self._sampled = False
+        self._entries_recorded = any(architecture.role(kind).role == Role.ENTRY for kind in facts.events)
 
     def add(self, block: EventBlock) -> Iterator[Exits | AttributedBlock]:
         """Take over a block; yield what is certain now: exits, and blocks in the order of the source."""
@@ -132,7 +134,7 @@ class ExitBuilder:
         left = self._carry
         pairs = pair(left.thread, left.role)
         if len(pairs.exits):
-            yield self._exits(left, pairs, np.arange(len(pairs.exits)))
+            yield self._exits(left, pairs, np.arange(len(pairs.exits)), closed=False)
 
     def _read(self, block: EventBlock) -> tuple[AttributedBlock, Timeline]:
         count = len(block.ts_ns)
@@ -143,7 +145,7 @@ class ExitBuilder:
         vcpu = np.full(count, _UNKNOWN, np.int32)
         exit_id = np.full(count, _UNKNOWN, np.int64)
         for kind, fields in block.fields.items():
-            rows = np.flatnonzero(block.kind == kind)
+            rows = block.rows[kind]
             event_role = self._role(kind)
             role[rows] = event_role.role
             if event_role.choice_field is not None:
@@ -174,27 +176,22 @@ class ExitBuilder:
         return self._roles[kind]
 
     def _drain(self, watermark: int) -> Iterator[Exits | AttributedBlock]:
-        rows = Timeline.concat(self._held)
-        ready = rows.ts_ns <= watermark
-        if ready.all():
-            self._held, self._held_rows = [], 0
-        else:
-            self._held = [rows.take(np.flatnonzero(~ready))]
-            self._held_rows = len(self._held[0])
-            rows = rows.take(np.flatnonzero(ready))
+        held = Timeline.concat([self._carry, *self._held])
+        ready = np.flatnonzero(held.ts_ns <= watermark)
+        self._held = [held.take(np.flatnonzero(held.ts_ns > watermark))] if len(ready) < len(held) else []
+        self._held_rows = sum(len(rows) for rows in self._held)
         self._drained_to = watermark
-        rows = Timeline.concat([self._carry, rows])
-        rows = rows.take(rows.order())
+        rows = held.take(held.order(ready))
         pairs = pair(rows.thread, rows.role)
         self.tally.entries_without_exit += len(pairs.lone_entries)
         told = np.flatnonzero((rows.role <= Role.ENTRY) & (rows.vcpu != _UNKNOWN))
         self.threads.vcpu[rows.thread[told]] = rows.vcpu[told]
         closed = np.flatnonzero(pairs.closer != NONE)
         if len(closed):
-            yield self._exits(rows, pairs, closed)
+            yield self._exits(rows, pairs, closed, closed=True)
         self._attribute(rows, pairs)
         carried = rows.take(pairs.carry)
-        self._carry = Timeline(*(getattr(carried, name) for name in Timeline.__slots__[:-1]), target=np.full(len(carried), NONE))
+        self._carry = replace(carried, target=np.full(len(carried), NONE))
         open_since = int(self._carry.ts_ns.min()) if len(self._carry) else watermark
         self._holes.forget(min(open_since, watermark))
         while self._pending and self._pending[0].newest_ns <= watermark:
@@ -214,34 +211,35 @@ class ExitBuilder:
             here = (target >= pending.first_target) & (target < pending.first_target + len(pending.exit_id))
             pending.exit_id[target[here] - pending.first_target] = exit_id[here]
 
-    def _exits(self, rows: Timeline, pairs: Pairs, chosen: NDArray[np.int64]) -> Exits:
-        exit_row, closer, opener = pairs.exits[chosen], pairs.closer[chosen], pairs.opener[chosen]
-        has_closer = closer != NONE
-        exit_ts, end_ts = rows.ts_ns[exit_row], np.where(has_closer, rows.ts_ns[closer], _FOREVER)
-        cpu, closer_cpu = rows.cpu[exit_row], np.where(has_closer, rows.cpu[closer], _UNKNOWN)
-        vcpu, closer_vcpu = rows.vcpu[exit_row], np.where(has_closer, rows.vcpu[closer], _UNKNOWN)
-        by_entry = has_closer & (rows.role[closer] == Role.ENTRY)
-        same_vcpu = (vcpu == closer_vcpu) | (vcpu == _UNKNOWN) | (closer_vcpu == _UNKNOWN)
-        in_hole = self._holes.within(cpu, exit_ts, end_ts) | self._holes.within(closer_cpu, exit_ts, end_ts)
-        closed_by = np.full(len(chosen), ClosedBy.NEXT_EXIT, np.int8)
-        closed_by[by_entry & same_vcpu] = ClosedBy.ENTRY
-        closed_by[(by_entry & ~same_vcpu) | (has_closer & ~by_entry & in_hole)] = ClosedBy.HOLE
-        closed_by[~has_closer] = ClosedBy.END
-
+    def _exits(self, rows: Timeline, pairs: Pairs, chosen: NDArray[np.int64], *, closed: bool) -> Exits:
+        """Make the chosen exits, which either all have a closer or none has."""
+        exit_row, opener = pairs.exits[chosen], pairs.opener[chosen]
+        exit_ts, cpu, reason = rows.ts_ns[exit_row], rows.cpu[exit_row], rows.reason[exit_row]
+        thread, vcpu = rows.thread[exit_row], rows.vcpu[exit_row]
+        nobody = np.full(len(chosen), _UNKNOWN, np.int32)
+        if closed:
+            closer = pairs.closer[chosen]
+            end_ts, end_cpu, end_vcpu = rows.ts_ns[closer], rows.cpu[closer], rows.vcpu[closer]
+            doubtful = self._holes.within(cpu, exit_ts, end_ts) | self._holes.within(end_cpu, exit_ts, end_ts)
+            same_vcpu = (vcpu == end_vcpu) | (vcpu == _UNKNOWN) | (end_vcpu == _UNKNOWN)
+            closed_by = _closed_by(rows.role[closer] == Role.ENTRY, same_vcpu, doubtful)
+        else:
+            end_ts, end_cpu, end_vcpu = np.full(len(chosen), _FOREVER), nobody, nobody
+            doubtful = self._holes.within(cpu, exit_ts, end_ts)
+            closed_by = np.full(len(chosen), ClosedBy.END, np.int8)
+        if (vcpu == _UNKNOWN).any():
+            vcpu = np.where(vcpu == _UNKNOWN, end_vcpu, vcpu)
+            vcpu = np.where(vcpu == _UNKNOWN, self.threads.vcpu[thread], vcpu)
         paired = closed_by == ClosedBy.ENTRY
-        reason = rows.reason[exit_row]
-        unexplained = (closed_by == ClosedBy.NEXT_EXIT) & ~self.reasons.reenters[reason] & self._has_role(Role.ENTRY)
         latency = np.where(paired, end_ts - exit_ts, -1)
         after_entry = (opener != NONE) & (rows.role[opener] == Role.ENTRY)
-        vcpu = np.where(vcpu == _UNKNOWN, closer_vcpu, vcpu)
-        vcpu = np.where(vcpu == _UNKNOWN, self.threads.vcpu[rows.thread[exit_row]], vcpu)
         exits = Exits(
             exit_id=rows.value[exit_row].view(np.int64),
-            vm=self.vms.of(rows.thread[exit_row], vcpu, self._in_guest()),
+            vm=self.vms.of(thread, vcpu, self._in_guest()),
             vcpu=vcpu,
-            tid=self.threads.tid[rows.thread[exit_row]],
+            tid=self.threads.tid[thread],
             cpu=cpu,
-            entry_cpu=np.where(paired, closer_cpu, _UNKNOWN),
+            entry_cpu=np.where(paired, end_cpu, nobody),
             exit_ts_ns=exit_ts,
             entry_ts_ns=np.where(paired, end_ts, -1),
             latency_ns=latency,
@@ -249,15 +247,23 @@ class ExitBuilder:
             reason=reason,
             facets=self._facets(rows, pairs, chosen, latency),
             closed_by=closed_by,
-            suspect=in_hole | unexplained | (closed_by == ClosedBy.HOLE) | self._sampled,
+            suspect=doubtful | self._unexplained(closed_by, reason) | self._sampled,
         )
         self.tally.closed_by += np.bincount(closed_by, minlength=len(ClosedBy))
         self.tally.suspect += int(exits.suspect.sum())
         return exits
 
-    def _facets(
-        self, rows: Timeline, pairs: Pairs, chosen: NDArray[np.int64], latency: NDArray[np.int64]
-    ) -> Facets:
+    def _unexplained(self, closed_by: NDArray[np.int8], reason: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Tell for each exit whether an entry must be missing behind it."""
+        by_exit = closed_by == ClosedBy.NEXT_EXIT
+        if self._entries_recorded:
+            by_exit &= ~self.reasons.reenters[reason]
+        else:
+            by_exit[:] = False
+        missing: NDArray[np.bool_] = (closed_by == ClosedBy.HOLE) | by_exit
+        return missing
+
+    def _facets(self, rows: Timeline, pairs: Pairs, chosen: NDArray[np.int64], latency: NDArray[np.int64]) -> Facets:
         telling = np.flatnonzero((rows.role > Role.OTHER) & (pairs.exit_rank != NONE))
         rank_of = np.full(len(pairs.exits), NONE, np.int64)
         rank_of[chosen] = np.arange(len(chosen))
@@ -274,5 +280,14 @@ class ExitBuilder:
         in_guest[self._carry.thread[self._carry.role == Role.ENTRY]] = True
         return in_guest
 
-    def _has_role(self, role: Role) -> bool:
-        return any(self._architecture.role(kind).role == role for kind in self.facts.events)
+
+def _closed_by(
+    by_entry: NDArray[np.bool_], same_vcpu: NDArray[np.bool_], doubtful: NDArray[np.bool_]
+) -> NDArray[np.int8]:
+    """Return what closed each exit that has a next boundary in its thread."""
+    if by_entry.all() and same_vcpu.all():
+        return np.full(len(by_entry), ClosedBy.ENTRY, np.int8)
+    closed_by = np.full(len(by_entry), ClosedBy.NEXT_EXIT, np.int8)
+    closed_by[by_entry & same_vcpu] = ClosedBy.ENTRY
+    closed_by[(by_entry & ~same_vcpu) | (~by_entry & doubtful)] = ClosedBy.HOLE
+    return closed_by

@@ -26,9 +26,7 @@ class Holes:
             cpu = _ANY_CPU if loss.cpu is None else loss.cpu
             self._holes.setdefault(cpu, []).append((loss.after_ns, loss.until_ns))
 
-    def within(
-        self, cpu: NDArray[np.int32], from_ns: NDArray[np.int64], to_ns: NDArray[np.int64]
-    ) -> NDArray[np.bool_]:
+    def within(self, cpu: NDArray[np.int32], from_ns: NDArray[np.int64], to_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Tell for each stretch of time on its CPU whether a hole overlaps it."""
         doubtful = np.zeros(len(cpu), np.bool_)
         for hole_cpu, holes in self._holes.items():

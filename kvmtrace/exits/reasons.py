@@ -27,6 +27,11 @@ class Reasons:
         self.idle = np.zeros(0, np.bool_)
         self.reenters = np.zeros(0, np.bool_)
 
+    @property
+    def isa_codes(self) -> set[int]:
+        """Return the isa codes of the exits so far."""
+        return {int(key) >> 32 for key in self._keys.tolist()} - {_NO_ISA}
+
     def codes(self, kind: EventKind, fields: Fields) -> NDArray[np.int32]:
         """Return the code of each exit's reason."""
         isa_field, reason_field = self._architecture.reason_fields(kind)
@@ -42,7 +47,7 @@ class Reasons:
         if not len(self._keys):
             return np.ones(len(keys), np.bool_)
         place = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
-        return self._keys[place] != keys
+        return np.not_equal(self._keys[place], keys)
 
     def _learn(self, kind: EventKind, key: int) -> None:
         isa = None if key >> 32 == _NO_ISA else key >> 32

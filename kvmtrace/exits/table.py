@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -55,11 +55,15 @@ class ExitTable:
             "reason": _named(exits.reason, [m.name for m in meanings]),
             "idle": pa.array(self._builder.reasons.idle[exits.reason]),
             "detail_kind": kind,
-            "detail": pa.array(facets.detail, mask=~has_detail) if has_detail.any() else pa.nulls(len(exits), pa.uint64()),
+            "detail": pa.array(facets.detail, mask=~has_detail)
+            if has_detail.any()
+            else pa.nulls(len(exits), pa.uint64()),
             "detail_name": name,
             "detail_from": origin,
             "userspace": self._flag(Role.USERSPACE, facets.userspace, exits.suspect),
-            "userspace_ns": self._time(Role.USERSPACE, np.where(facets.userspace, facets.userspace_ns, 0), exits.suspect),
+            "userspace_ns": self._time(
+                Role.USERSPACE, np.where(facets.userspace, facets.userspace_ns, 0), exits.suspect
+            ),
             "blocked_ns": self._time(Role.BLOCKED, facets.blocked_ns, exits.suspect),
             "polled_ns": self._time(Role.POLLED, facets.polled_ns, exits.suspect),
             "eoi": self._flag(Role.EOI, facets.eoi, exits.suspect),
@@ -76,14 +80,15 @@ class ExitTable:
         architecture, meanings = self._architecture, self._builder.reasons.meanings
         rule, detail = exits.facets.detail_rule, exits.facets.detail
         if not (rule != NO_DETAIL).any():
-            nothing = pa.nulls(len(rule), pa.int32()).dictionary_encode().cast(pa.dictionary(pa.int32(), pa.string()))
+            nothing = pa.DictionaryArray.from_arrays(pa.nulls(len(rule), pa.int32()), pa.array([], pa.string()))
             return nothing, nothing, nothing
         origins = [f"{d.event}.{d.field}" for d in architecture.details]
         combination = rule.astype(np.int64) * len(meanings) + exits.reason
         kinds: dict[str, int] = {}
         kind_of = {
             c: kinds.setdefault(
-                architecture.detail_kind(architecture.details[c // len(meanings)], meanings[c % len(meanings)]), len(kinds)
+                architecture.detail_kind(architecture.details[c // len(meanings)], meanings[c % len(meanings)]),
+                len(kinds),
             )
             for c in np.unique(combination[rule != NO_DETAIL]).tolist()
         }
@@ -129,13 +134,13 @@ def _dictionary_field(field: pa.Field) -> pa.Field:
     return pa.field(field.name, pa.dictionary(pa.int32(), pa.string()), nullable=field.nullable)
 
 
-def _known(values: NDArray[np.int64], by: NDArray[np.int64] | None = None) -> pa.Array:
+def _known(values: NDArray[np.integer[Any]], by: NDArray[np.integer[Any]] | None = None) -> pa.Array:
     """Return numbers, null where they (or those of `by`) are negative."""
     unknown = (values if by is None else by) < 0
     return pa.array(values, mask=unknown) if unknown.any() else pa.array(values)
 
 
-def _named(index: NDArray[np.int32], names: list[str | None] | list[str]) -> pa.Array:
+def _named(index: NDArray[np.integer[Any]], names: list[str | None] | list[str]) -> pa.Array:
     """Return names by index as a dictionary array; null where the index is negative or the name None."""
     missing = np.array([*(name is None for name in names), True])  # index -1 is the last
     unknown = missing[index]

@@ -86,9 +86,7 @@ class VirtualMachines:
         self.names: list[str | None] = []
         self.split: set[int] = set()  # pids with more than one VM
 
-    def of(
-        self, thread: NDArray[np.int32], vcpu: NDArray[np.int32], in_guest: NDArray[np.bool_]
-    ) -> NDArray[np.int32]:
+    def of(self, thread: NDArray[np.int32], vcpu: NDArray[np.int32], in_guest: NDArray[np.bool_]) -> NDArray[np.int32]:
         """Return the index of each row's VM; `in_guest`: by thread code, whether its newest boundary is an entry."""
         if len(self._usual_vcpu) < len(self._threads):
             missing = len(self._threads) - len(self._usual_vcpu)

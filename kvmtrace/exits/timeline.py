@@ -52,9 +52,10 @@ class Timeline:
             np.zeros(0, np.int64),
         )
 
-    def order(self) -> NDArray[np.int64]:
-        """Return the rows' indexes by thread and, within a thread, by time."""
-        by_time = np.argsort(self.ts_ns, kind="stable")  # runs of rising times: timsort takes them as they are
+    def order(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the given rows by thread and, within a thread, by time."""
+        by_time = rows[np.argsort(self.ts_ns[rows], kind="stable")]  # rising runs: timsort takes them as they are
         thread = self.thread[by_time]
-        small = len(thread) == 0 or int(thread.max()) < 1 << 16
-        return by_time[np.argsort(thread.astype(np.uint16) if small else thread, kind="stable")]  # radix
+        if len(thread) and int(thread.max()) < 1 << 16:
+            thread = thread.astype(np.uint16)  # for a radix sort
+        return by_time[np.argsort(thread, kind="stable")]

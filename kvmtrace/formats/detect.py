@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from kvmtrace.errors import InputError
 from kvmtrace.formats import perf_data, perf_stat
-from kvmtrace.formats.source import Source
-from kvmtrace.recording import CounterSet, Recording
+
+if TYPE_CHECKING:
+    from kvmtrace.formats.source import Source
+    from kvmtrace.recording import CounterSet, Recording
 
 _MAX_TEXT = 1 << 26
 

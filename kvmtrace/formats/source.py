@@ -12,8 +12,9 @@ import os
 import stat
 import sys
 import tempfile
+import zlib
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Self, cast
 
 import blake3
 import zstandard
@@ -87,53 +88,59 @@ class Source:
 
 def open_source(path: str) -> Source:
     """Open a file, or standard input for "-". InputError: it cannot be read, or is no file."""
+    name = STANDARD_INPUT if path == STANDARD_INPUT else Path(path).name
     if path == STANDARD_INPUT:
-        return Source(STANDARD_INPUT, _spooled(sys.stdin.buffer, STANDARD_INPUT))
-    try:
-        if Path(path).is_dir():
-            raise InputError(
-                path, "expected a recording, found a folder", hint="give the file; in perf's own folders it is …/data"
-            )
-        file = Path(path).open("rb")  # noqa: SIM115 - the Source closes it
+        file = _copied(sys.stdin.buffer, path)
+    else:
+        file = _opened(path)
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            with file:
-                return Source(Path(path).name, _spooled(file, path))
-    except OSError as error:
-        raise InputError(path, f"cannot be opened: {error.strerror}") from None
-    source = Source(Path(path).name, file)
-    packing = next((name for magic, name in _COMPRESSED.items() if source.head().startswith(magic)), None)
-    if packing is None:
-        return source
-    with file:
-        return Source(Path(path).name, _unpacked(file, packing, path))
-
-
-def _spooled(stream: IO[bytes], path: str) -> IO[bytes]:
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - the Source closes it
-    while piece := stream.read(_COPY_BYTES):
-        file.write(piece)
-    file.flush()
+            with file as stream:
+                file = _copied(stream, path)
     head = os.pread(file.fileno(), 8, 0)
     packing = next((name for magic, name in _COMPRESSED.items() if head.startswith(magic)), None)
-    if packing is None:
-        return file
-    file.seek(0)
-    with file:
-        return _unpacked(file, packing, path)
+    if packing is not None:
+        with file as packed:
+            file = _copied(_unpacking(packed, packing), path, packing)
+    return Source(name, file)
 
 
-def _unpacked(packed: IO[bytes], packing: str, path: str) -> IO[bytes]:
-    openers = {
-        "gzip": lambda: gzip.GzipFile(fileobj=packed),
-        "xz": lambda: lzma.LZMAFile(packed),
-        "zstd": lambda: zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True),
-    }
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - the Source closes it
+def _opened(path: str) -> IO[bytes]:
     try:
-        with openers[packing]() as stream:
-            while piece := stream.read(_COPY_BYTES):
-                file.write(piece)
-    except (EOFError, OSError, lzma.LZMAError, zstandard.ZstdError) as error:
-        raise InputError(path, f"expected {packing} data to its end, found damage: {error}") from None
+        if Path(path).is_dir():
+            raise InputError(path, "expected a recording, found a folder", hint="give the file in it that you mean")
+        return Path(path).open("rb")
+    except OSError as error:
+        raise InputError(path, f"cannot be opened: {error.strerror}") from None
+
+
+def _unpacking(packed: IO[bytes], packing: str) -> IO[bytes]:
+    packed.seek(0)
+    if packing == "gzip":
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=packed))
+    if packing == "xz":
+        return cast("IO[bytes]", lzma.LZMAFile(packed))
+    stream = zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True, closefd=False)
+    return cast("IO[bytes]", stream)
+
+
+def _copied(stream: IO[bytes], path: str, packing: str = "readable") -> IO[bytes]:
+    """Copy a stream to an unnamed temporary file. InputError: it ends in damage, or there is no room for it."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - the Source closes it
+    while True:
+        try:
+            piece = stream.read(_COPY_BYTES)
+        except (EOFError, OSError, lzma.LZMAError, zlib.error, zstandard.ZstdError) as error:
+            raise InputError(path, f"expected {packing} data to its end, found damage: {error}") from None
+        if not piece:
+            break
+        try:
+            file.write(piece)
+        except OSError as error:
+            folder = tempfile.gettempdir()
+            raise InputError(
+                path,
+                f"cannot be unpacked into {folder}: {error.strerror}",
+                hint="name a folder with more room in $TMPDIR",
+            ) from None
     file.flush()
     return file

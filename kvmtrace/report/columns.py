@@ -87,7 +87,7 @@ def counter_rows(summary: Summary) -> Iterator[Row]:
             "running_share": _rounded(counter.running_share),
             "stderr_share": _rounded(counter.stderr_share),
             "repeats": counter.repeats,
-            "rows": counter.source_rows,
+            "source_rows": counter.source_rows,
             "counted_rows": counter.counted_rows,
         }
 

@@ -1,67 +1,22 @@
-"""A report as people read it: facts, tables, sentences and a histogram, in words, before any layout."""
+"""A report as people read it, in words, before any layout."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from kvmtrace.report import histogram, readable, wording
+from kvmtrace.report.blocks import Column, Facts, Histogram, Sentences, Table, number, table
 from kvmtrace.report.columns import counter_rows, exit_rows, tracepoint_rows
 from kvmtrace.report.printable import printable
 from kvmtrace.report.summary import By
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from kvmtrace.report.blocks import Block
     from kvmtrace.report.columns import Row
     from kvmtrace.report.summary import ExitTable, Section, Summary
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """Names and values under a title."""
-
-    title: str
-    pairs: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Cells as they are shown."""
-
-    title: str
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    names: int  # so many columns from the left are names, the rest are numbers
-    parts: tuple[int, ...] = ()  # columns of each part that a narrow layout may show apart, without the names
-    totals: int = 0  # so many rows from the end are totals
-
-
-@dataclass(frozen=True, slots=True)
-class Sentences:
-    """Sentences, one a line; warnings are to be read before the figures."""
-
-    sentences: tuple[str, ...]
-    warning: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """Bins whose bars are drawn to the width of the layout."""
-
-    title: str
-    bins: tuple[histogram.Bin, ...]
-
-
-Block = Facts | Table | Sentences | Histogram
-
-
-class Column(NamedTuple):
-    """A heading, and what a row shows under it."""
-
-    heading: str
-    cell: Callable[[Row], str]
-
 
 _BY_WORDS = {By.REASON: "reason", By.DETAIL: "detail", By.VCPU: "vCPU", By.VM: "VM", By.CPU: "CPU"}
 _DECIMAL_DETAILS = {"vector", "cr", "hypercall"}
@@ -91,7 +46,7 @@ def _facts(summary: Summary) -> Facts:
         "source": f"{source.title} ({source.format}, {wording.of(source.size_bytes, 'byte')})",
         "part": source.part_label,
         "host": ", ".join(str(fact) for fact in host if fact) or "not recorded",
-        "recorder": ": ".join(filter(None, (manifest.tool.get("version"), manifest.tool.get("cmdline")))),
+        "recorder": _recorder(manifest.tool),
         "recorded": _recorded(summary),
         "time": wording.time_told(manifest, summary.rate_time),
         "started": manifest.start,
@@ -103,6 +58,11 @@ def _facts(summary: Summary) -> Facts:
     return Facts(
         f"Run {printable(manifest.run_id)}", tuple((name, printable(text)) for name, text in facts.items() if text)
     )
+
+
+def _recorder(tool: Mapping[str, str]) -> str:
+    version = f"version {tool['version']}" if "version" in tool else ""
+    return ", ".join(filter(None, (tool.get("cmdline"), version)))
 
 
 def _recorded(summary: Summary) -> str:
@@ -126,60 +86,48 @@ def _injected(summary: Summary) -> str | None:
     return f"{ratio} exits per injected interrupt ({readable.count(injected)} kvm_inj_virq)"
 
 
-def _exits(summary: Summary, table: ExitTable) -> Iterator[Block]:
-    rows = list(exit_rows(summary, table))
-    by = " and ".join(_BY_WORDS[by] for by in table.by)
+def _exits(summary: Summary, exits: ExitTable) -> Iterator[Block]:
+    rows = list(exit_rows(summary, exits))
+    by = " and ".join(_BY_WORDS[by] for by in exits.by)
     start = 0
-    for section in table.sections:
+    for section in exits.sections:
         end = start + len(section.groups) + 1
         title = f"{'Idle exits' if section.idle else 'Exits'} by {by}"
-        yield _exit_table(title, table, section, rows[start:end])
+        yield _exit_table(title, exits, section, rows[start:end])
         start = end
     yield Sentences(tuple(map(printable, wording.footnotes(summary))))
     if summary.distribution:
         bins = histogram.bins(summary.distribution)
-        which = "idle ones too" if table.with_idle else "without idle ones"
+        which = "idle ones too" if exits.with_idle else "without idle ones"
         yield Histogram(f"Latency of {wording.of(sum(b.n for b in bins), 'exit')}, {which}", bins)
 
 
-def _exit_table(title: str, table: ExitTable, section: Section, rows: Sequence[Row]) -> Table:
+def _exit_table(title: str, exits: ExitTable, section: Section, rows: Sequence[Row]) -> Table:
     total = section.total
     counts = [
-        _column("exits", "exits", readable.count),
-        *([] if section.idle else [_column("exits %", "exits_share", readable.percent)]),
-        _column("exits/s", "rate_per_s", readable.fixed),
-        _column("time µs", "out_of_guest_ns", readable.microseconds),
-        *([] if section.idle else [_column("time %", "out_of_guest_share", readable.percent)]),
-        *([] if total.userspace is None else [_column("userspace", "userspace_exits", readable.count)]),
-        *([_column("suspect", "suspect_exits", readable.count)] if total.suspect else []),
-        *([_column("no latency", "no_latency_exits", readable.count)] if total.no_latency else []),
+        number("exits", "exits", readable.count),
+        *([] if section.idle else [number("exits %", "exits_share", readable.percent)]),
+        number("exits/s", "rate_per_s", readable.fixed),
+        number("time µs", "out_of_guest_ns", readable.microseconds),
+        *([] if section.idle else [number("time %", "out_of_guest_share", readable.percent)]),
+        *([] if total.userspace is None else [number("userspace", "userspace_exits", readable.count)]),
+        *([number("suspect", "suspect_exits", readable.count)] if total.suspect else []),
+        *([number("no latency", "no_latency_exits", readable.count)] if total.no_latency else []),
     ]
     latency = [
-        _column("min µs", "min_ns", readable.microseconds),
-        _column("avg µs", "avg_ns", readable.microseconds),
-        _column("± SE %", "stderr_share", readable.percent),
-        _column("p50 µs", "p50_ns", readable.microseconds),
-        _column("p90 µs", "p90_ns", readable.microseconds),
-        _column("p99 µs", "p99_ns", readable.microseconds),
-        _column("p99.9 µs", "p99_9_ns", readable.microseconds),
-        _column("max µs", "max_ns", readable.microseconds),
+        number("min µs", "min_ns", readable.microseconds),
+        number("avg µs", "avg_ns", readable.microseconds),
+        number("± SE %", "stderr_share", readable.percent),
+        number("p50 µs", "p50_ns", readable.microseconds),
+        number("p90 µs", "p90_ns", readable.microseconds),
+        number("p99 µs", "p99_ns", readable.microseconds),
+        number("p99.9 µs", "p99_9_ns", readable.microseconds),
+        number("max µs", "max_ns", readable.microseconds),
     ]
-    names = [Column(_BY_WORDS[by], _NAMES[by]) for by in table.by]
-    laid = _table(title, [*names, *counts, *latency], rows, names=len(names), parts=(len(counts), len(latency)))
+    names = [Column(_BY_WORDS[by], _NAMES[by]) for by in exits.by]
+    shown = table(title, [*names, *counts, *latency], rows, names=len(names), parts=(len(counts), len(latency)))
     # The total bears its name where the first group bears its own.
-    total_row = ("total", *laid.rows[-1][1:])
-    return Table(laid.title, laid.headings, (*laid.rows[:-1], total_row), laid.names, laid.parts, totals=1)
-
-
-def _table(
-    title: str, columns: Sequence[Column], rows: Sequence[Row], *, names: int, parts: tuple[int, ...] = ()
-) -> Table:
-    cells = tuple(tuple(cell(row) for _, cell in columns) for row in rows)
-    return Table(title, tuple(heading for heading, _ in columns), cells, names, parts)
-
-
-def _column(heading: str, name: str, readable_number: Callable[[Any], str]) -> Column:
-    return Column(heading, lambda row: readable_number(row[name]))
+    return replace(shown, rows=(*shown.rows[:-1], ("total", *shown.rows[-1][1:])), totals=1)
 
 
 def _name(column: str) -> Callable[[Row], str]:
@@ -195,12 +143,12 @@ def _name(column: str) -> Callable[[Row], str]:
 def _detail(row: Row) -> str:
     if row["row"] == "total":
         return ""
+    kind, detail, name = row["detail_kind"], row["detail"], row["detail_name"]
     if row["detail_capped"]:
-        return "(other details: use --exact)"
-    kind, number, name = row["detail_kind"], row["detail"], row["detail_name"]
-    if number is None and name is None:
+        return printable(f"{kind} (other details: use --exact)")
+    if detail is None:
         return "(none recorded)"
-    shown = None if number is None else str(number) if kind in _DECIMAL_DETAILS else f"{number:#x}"
+    shown = str(detail) if kind in _DECIMAL_DETAILS else f"{detail:#x}"
     return printable(" ".join(str(part) for part in (kind, shown, name) if part is not None))
 
 
@@ -221,16 +169,16 @@ def _tracepoints(summary: Summary) -> Iterator[Block]:
     sampled = any(row["period"] != 1 for row in rows)
     columns: list[Column] = [
         Column("event", _name("event")),
-        _column("events", "events", readable.count),
-        _column("events/s", "rate_per_s", readable.fixed),
-        *([_column("stored", "stored_events", readable.count)] if stored_apart else []),
+        number("events", "events", readable.count),
+        number("events/s", "rate_per_s", readable.fixed),
+        *([number("stored", "stored_events", readable.count)] if stored_apart else []),
         *(
-            [_column("1 in", "period", lambda period: readable.count(period) if period else "varying")]
+            [number("1 in", "period", lambda period: readable.count(period) if period else "varying")]
             if sampled
             else []
         ),
     ]
-    yield _table("Recorded events", columns, rows, names=1)
+    yield table("Recorded events", columns, rows, names=1)
     yield Sentences(tuple(wording.footnotes(summary)))
 
 
@@ -243,17 +191,17 @@ def _counters(summary: Summary) -> Iterator[Block]:
         Column("event", _name("event")),
         Column("value", _value),
         *([Column("unit", lambda row: printable(str(row["unit"] or "")))] if "unit" in known else []),
-        *([_column("per second", "rate_per_s", readable.fixed)] if "rate_per_s" in known else []),
+        *([number("per second", "rate_per_s", readable.fixed)] if "rate_per_s" in known else []),
         *(
-            [_column("per kvm_inj_virq", "per_injected_interrupt", readable.ratio)]
+            [number("per kvm_inj_virq", "per_injected_interrupt", readable.ratio)]
             if "per_injected_interrupt" in known
             else []
         ),
-        *([_column("± SE %", "stderr_share", readable.percent)] if "stderr_share" in known else []),
-        *([_column("ran %", "running_share", readable.percent)] if "running_share" in known else []),
+        *([number("± SE %", "stderr_share", readable.percent)] if "stderr_share" in known else []),
+        *([number("ran %", "running_share", readable.percent)] if "running_share" in known else []),
         *([Column("intervals", _intervals)] if intervals else []),
     ]
-    yield _table("Counters", columns, rows, names=2 if "scope" in known else 1)
+    yield table("Counters", columns, rows, names=2 if "scope" in known else 1)
     if footnotes := wording.footnotes(summary):
         yield Sentences(tuple(footnotes))
 
@@ -268,5 +216,5 @@ def _value(row: Row) -> str:
 
 
 def _intervals(row: Row) -> str:
-    all_rows, counted = row["rows"], row["counted_rows"]
+    all_rows, counted = row["source_rows"], row["counted_rows"]
     return str(all_rows) if all_rows == counted else f"{counted} of {all_rows}"

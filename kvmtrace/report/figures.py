@@ -56,7 +56,7 @@ _STYLE: dict[Any, Any] = {
 class _Curve:
     name: str
     exits: Counter[int]  # highest latency of a bucket → exits in it
-    others: bool = False
+    style: tuple[str, str]  # colour and line
 
 
 def file_format(path: Path) -> str:
@@ -81,30 +81,33 @@ def draw(summaries: Sequence[Summary], image_format: str) -> bytes:
     """Return an image of the latency distributions of runs. UsageError: a run has no exits with a latency."""
     for summary in summaries:
         if not summary.distribution:
+            only_idle = summary.exits and any(section.idle for section in summary.exits.sections)
             raise UsageError(
                 f"run {summary.manifest.run_id} has no exits with a latency to draw",
-                hint="idle exits are drawn with --with-idle",
+                hint="--with-idle draws idle ones" if only_idle else None,
             )
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a name may have letters that the font lacks: boxes will do
         figure = Figure(figsize=(12, 4.4 * len(summaries)), layout="constrained")
         rows = figure.subfigures(len(summaries), 1, squeeze=False)[:, 0]
+        everything = [bucket for summary in summaries for bucket in summary.distribution]
         for row, summary in zip(rows, summaries, strict=True):
-            _row(row, summary)
+            _row(row, summary, everything)
         image = io.BytesIO()
         figure.savefig(image, format=image_format, dpi=150, metadata={"Date": None} if image_format == "svg" else None)
     return image.getvalue()
 
 
-def _row(row: SubFigure, summary: Summary) -> None:
+def _row(row: SubFigure, summary: Summary, everything: Sequence[Bucket]) -> None:
+    """Draw one run; axes, reasons and colours are those of all runs, so that rows compare at a glance."""
     row.suptitle(_title(summary), x=0.01, ha="left", fontsize=10.5, fontweight="bold")
     left, right = row.subplots(1, 2, width_ratios=(1, 1.25))
-    lowest = min(max(bucket.low_ns, 1) for bucket in summary.distribution)
-    highest = max(bucket.high_ns for bucket in summary.distribution) + 1
+    lowest = min(max(bucket.low_ns, 1) for bucket in everything)
+    highest = max(bucket.high_ns for bucket in everything) + 1
     for axes in (left, right):
         _latency_axis(axes, lowest, highest)
     _histogram(left, summary)
-    _cumulative(right, summary.distribution)
+    _cumulative(right, summary.distribution, _reasons(everything))
 
 
 def _title(summary: Summary) -> str:
@@ -113,7 +116,7 @@ def _title(summary: Summary) -> str:
     n = count(sum(bucket.n for bucket in summary.distribution))
     idle = sum(section.total.exits for section in table.sections if section.idle) if table else 0
     which = "idle ones too" if table and table.with_idle else f"{count(idle)} idle ones left out" if idle else ""
-    return f"{name} (run {_short(manifest.run_id, 12)}): latency of {n} exits{', ' if which else ''}{which}"
+    return f"{name} (run {_short(manifest.run_id, 20)}): latency of {n} exits{', ' if which else ''}{which}"
 
 
 def _latency_axis(axes: Axes, lowest_ns: float, highest_ns: float) -> None:
@@ -126,6 +129,7 @@ def _latency_axis(axes: Axes, lowest_ns: float, highest_ns: float) -> None:
     axes.xaxis.set_major_locator(LogLocator(base=10, numticks=12))
     axes.xaxis.set_major_formatter(readable)
     axes.xaxis.set_minor_locator(LogLocator(base=10, subs=(2, 5), numticks=12))
+    axes.tick_params(axis="x", which="minor", pad=mpl.rcParams["xtick.major.pad"] + 1.5)  # level with the major labels
     axes.xaxis.set_minor_formatter(readable if reach < 10 else NullFormatter())  # noqa: PLR2004 - two decades
 
 
@@ -169,39 +173,47 @@ def _percentiles(axes: Axes, total: ExitGroup) -> None:
             )
 
 
-def _cumulative(axes: Axes, distribution: Sequence[Bucket]) -> None:
-    curves = _curves(distribution)
-    longest = max(bucket.high_ns for bucket in distribution)
+def _cumulative(axes: Axes, distribution: Sequence[Bucket], reasons: Sequence[str | None]) -> None:
+    curves = _curves(distribution, reasons)
+    right_end = axes.get_xlim()[1]
     lines: list[Line2D] = []
-    for curve, (color, style) in zip(curves, _STYLES, strict=False):
+    for curve in curves:
         highs = sorted(curve.exits)
         shares = accumulate((curve.exits[high] / curve.exits.total() * 100 for high in highs), initial=0.0)
-        drawn = _OTHER if curve.others else (color, style)
-        lines += axes.step(
-            [highs[0], *highs, longest], [*shares, 100], where="post", color=drawn[0], linestyle=drawn[1]
-        )
+        color, style = curve.style
+        lines += axes.step([highs[0], *highs, right_end], [*shares, 100], where="post", color=color, linestyle=style)
     axes.set_ylim(0, 102)
     axes.set_ylabel("share of exits at most so long (%)")
     axes.set_title("Cumulative share by reason, most time out of the guest first", loc="left", fontsize=9)
     names = [f"{_short(curve.name, _LONGEST_NAME)} ({count(curve.exits.total())})" for curve in curves]
     legend = axes.legend(lines, ["-"] * len(lines), loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    legend.set_title("reason (exits)")
+    legend.set_alignment("left")
     for text, name in zip(legend.get_texts(), names, strict=True):
         text.set_text(name)  # given to legend(), a name with a leading underscore would be left out
 
 
-def _curves(distribution: Sequence[Bucket]) -> list[_Curve]:
-    """Return a curve for each reason that takes much time, and one for the others together."""
+def _reasons(distribution: Sequence[Bucket]) -> list[str | None]:
+    """Return the reasons that have a curve of their own: those that take most time out of the guest."""
     time_ns: Counter[str | None] = Counter()
-    exits: dict[str | None, Counter[int]] = defaultdict(Counter)
     for bucket in distribution:
         time_ns[bucket.reason] += bucket.sum_ns
+    reasons = sorted(time_ns, key=lambda reason: (-time_ns[reason], reason or ""))
+    return reasons if len(reasons) <= len(_STYLES) else reasons[: len(_STYLES) - 1]
+
+
+def _curves(distribution: Sequence[Bucket], reasons: Sequence[str | None]) -> list[_Curve]:
+    """Return a curve for each of `reasons` that there is, and one for the others together."""
+    exits: defaultdict[str | None, Counter[int]] = defaultdict(Counter)
+    for bucket in distribution:
         exits[bucket.reason][bucket.high_ns] += bucket.n
-    reasons = sorted(exits, key=lambda reason: (-time_ns[reason], reason or ""))
-    own = len(_STYLES) if len(reasons) <= len(_STYLES) else len(_STYLES) - 1
-    curves = [_Curve("(not recorded)" if r is None else r, exits[r]) for r in reasons[:own]]
-    if others := reasons[own:]:
-        together = sum((exits[reason] for reason in others), Counter[int]())
-        curves.append(_Curve(f"{len(others)} other reasons", together, others=True))
+    curves = [
+        _Curve("(not recorded)" if reason is None else reason, exits.pop(reason), style)
+        for reason, style in zip(reasons, _STYLES, strict=False)
+        if reason in exits
+    ]
+    if exits:
+        curves.append(_Curve("other reasons", sum(exits.values(), Counter()), _OTHER))
     return curves
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from kvmtrace.errors import UsageError
-from kvmtrace.report import wording
+from kvmtrace.report import histogram, wording
 from kvmtrace.report.columns import counter_rows, exit_rows, tracepoint_rows
 from kvmtrace.report.tables import TableFormat
 from kvmtrace.report.tables import render as render_table
@@ -79,4 +79,7 @@ def _exits(summary: Summary, table: ExitTable) -> dict[str, Any]:
         "with_idle": table.with_idle,
         "injected_interrupts": injected,
         "exits_per_injected_interrupt": round(table.exits / injected, 9) if injected else None,
+        "histogram": [
+            {"from_ns": b.low_ns, "below_ns": b.high_ns, "exits": b.n} for b in histogram.bins(summary.distribution)
+        ],
     }

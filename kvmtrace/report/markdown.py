@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import tabulate
 
 from kvmtrace.report import histogram
-from kvmtrace.report.document import Facts, Histogram, Sentences, Table, document
+from kvmtrace.report.blocks import Facts, Histogram, Sentences, Table
+from kvmtrace.report.document import document
 from kvmtrace.report.printable import ascii_only, markdown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from kvmtrace.report.document import Block
+    from kvmtrace.report.blocks import Block
     from kvmtrace.report.summary import Summary
 
 _WIDTH = 90  # of a histogram: what GitHub shows without scrolling

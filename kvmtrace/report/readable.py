@@ -20,8 +20,10 @@ def fixed(value: float | None) -> str:
 
 
 def ratio(value: float | None) -> str:
-    """Return a ratio with three decimals."""
-    return NONE if value is None else f"{value:,.3f}"
+    """Return a ratio with three decimals; what is above 0 never reads as 0."""
+    if value is None:
+        return NONE
+    return "<0.001" if 0 < value < 0.0005 else f"{value:,.3f}"  # noqa: PLR2004 - what would round to 0.000
 
 
 def percent(share: float | None) -> str:

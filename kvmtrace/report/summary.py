@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from kvmtrace.store.label import Label
@@ -25,8 +25,7 @@ class By(StrEnum):
     CPU = "cpu"
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """What the exits of a group have in common; None: not asked for, or not recorded."""
 
     reason: str | None = None
@@ -102,9 +101,8 @@ class ExitTable:
         return sum(section.total.exits for section in self.sections)
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """Exits of one reason with latencies from `low_ns` to `high_ns`."""
+class Bucket(NamedTuple):
+    """Exits of one reason (None: not recorded, or not told apart) with latencies from `low_ns` to `high_ns`."""
 
     reason: str | None
     low_ns: int

@@ -40,8 +40,10 @@ def render(result: Result, table_format: TableFormat) -> str:
             return _json(result)
         case TableFormat.CSV:
             return _csv(result)
-        case _:
-            return _aligned(result, table_format)
+        case TableFormat.MARKDOWN:
+            return _markdown(result)
+        case TableFormat.TEXT:
+            return _text(result)
 
 
 def cell_text(value: object) -> str:
@@ -60,25 +62,37 @@ def cell_text(value: object) -> str:
     return str(value)
 
 
-def _aligned(result: Result, table_format: TableFormat) -> str:
-    from tabulate import tabulate  # noqa: PLC0415 - the command line reads this module before it knows what to do
+def _text(result: Result) -> str:
+    from tabulate import SEPARATING_LINE, tabulate  # noqa: PLC0415 - slow to load, and the command line reads this module
 
-    def shown(text: str) -> str:
-        return markdown(printable(text)) if table_format is TableFormat.MARKDOWN else printable(text)
-
-    rows = [[_MISSING if value is None else shown(cell_text(value)) for value in row] for row in result.rows]
-    if not rows:  # tabulate aligns by rows, and refuses alignments without one
-        rows = [["" for _ in result.names]]
+    rows = [[printable(cell) for cell in row] for row in _cells(result)]
+    # The names are a row like the others: tabulate pads headers of its own by two.
+    table = [[printable(name) for name in result.names], SEPARATING_LINE, *rows]
     text = tabulate(
-        rows,
-        headers=[shown(name) for name in result.names],
-        tablefmt="pipe" if table_format is TableFormat.MARKDOWN else "simple",
-        disable_numparse=True,
-        colalign=["right" if _is_number(type_) else "left" for type_ in result.types],
-        preserve_whitespace=True,
+        table, tablefmt="simple", disable_numparse=True, colalign=_alignment(result), preserve_whitespace=True
     )
     lines = [line.rstrip() for line in text.splitlines()]
-    return "\n".join(lines if result.rows else lines[:-1]) + "\n"
+    return "\n".join(lines[1:-1]) + "\n"  # without the rules above and below
+
+
+def _markdown(result: Result) -> str:
+    from tabulate import tabulate  # noqa: PLC0415
+
+    rows = [[markdown(printable(cell)) for cell in row] for row in _cells(result)]
+    headers = [markdown(printable(name)) for name in result.names]
+    # tabulate takes alignments only where there is a row
+    lines = tabulate(
+        rows or [headers], headers=headers, tablefmt="pipe", disable_numparse=True, colalign=_alignment(result)
+    ).splitlines()
+    return "\n".join(lines if rows else lines[:-1]) + "\n"
+
+
+def _cells(result: Result) -> list[list[str]]:
+    return [[_MISSING if value is None else cell_text(value) for value in row] for row in result.rows]
+
+
+def _alignment(result: Result) -> list[str]:
+    return ["right" if _is_number(type_) else "left" for type_ in result.types]
 
 
 def _is_number(type_: str) -> bool:

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from kvmtrace.store.manifest import Lost, Manifest
 
 EXIT = ("kvm", "kvm_exit")
+ENTRY = ("kvm", "kvm_entry")
 USERSPACE_EXIT = ("kvm", "kvm_userspace_exit")
 
 _LISTED = 6
-_CLOSED_BY = {
-    "closed_by_next_exit": "followed by an exit of the same vCPU without an entry between",
-    "closed_by_hole": "closed by a hole in the recording",
+_WITHOUT_ENTRY = {
+    "closed_by_next_exit": "followed by the next exit of the vCPU without an entry between",
     "closed_by_end": "open at the end of the recording",
 }
 
@@ -28,8 +28,7 @@ _CLOSED_BY = {
 def warnings(summary: Summary) -> list[str]:
     """Say what makes the figures doubtful: one sentence each, none for a sound recording."""
     manifest = summary.manifest
-    lacking = [] if summary.exits or manifest.kind == "counters" else [_no_exits(manifest)]
-    return [*lacking, *_losses(manifest.lost), *_sampled(manifest), *_trouble(manifest)]
+    return [*_lacking(summary), *_losses(manifest.lost), *_sampled(manifest), *_trouble(manifest)]
 
 
 def footnotes(summary: Summary) -> list[str]:
@@ -102,6 +101,15 @@ def lost_told(lost: Sequence[Lost]) -> str | None:
     return tellers[0] if tellers else None
 
 
+def _lacking(summary: Summary) -> Iterable[str]:
+    manifest, table = summary.manifest, summary.exits
+    if table is None:
+        return [] if manifest.kind == "counters" else [_no_exits(manifest)]
+    if any(section.total.timed for section in table.sections) or manifest.tracepoint(*ENTRY):
+        return []
+    return [f"No latencies: {':'.join(ENTRY)} was not recorded (it was not enabled)."]
+
+
 def _no_exits(manifest: Manifest) -> str:
     tracepoint = manifest.tracepoint(*EXIT)
     name = ":".join(EXIT)
@@ -166,11 +174,13 @@ def _idle(table: ExitTable) -> Iterable[str]:
 def _outside_latency(table: ExitTable, manifest: Manifest) -> Iterable[str]:
     suspect = sum(section.total.suspect for section in table.sections)
     if suspect:
-        yield f"{count(suspect)} suspect: a loss or a hole lies inside; counted, but outside latency figures."
+        yield f"{count(suspect)} suspect: events may be missing inside; counted, but outside latency figures."
     no_latency = sum(section.total.no_latency for section in table.sections)
     if no_latency:
-        why = [f"{count(manifest.exits[k])} {text}" for k, text in _CLOSED_BY.items() if manifest.exits.get(k)]
-        of_them = f" ({listed(why)})" if why else ""
+        why = {text: manifest.exits.get(name, 0) for name, text in _WITHOUT_ENTRY.items()}
+        # Some of these may be suspect: then the counts say nothing of those that are not.
+        told = sum(why.values()) == no_latency
+        of_them = f" ({listed([f'{count(n)} {text}' for text, n in why.items() if n])})" if told else ""
         yield f"{count(no_latency)} without a latency: counted, but outside latency figures{of_them}."
 
 

@@ -99,10 +99,11 @@ class Catalogue:
 
     def remove(self, run_id: str) -> None:
         """Remove a run, which readers see whole or not at all. StoreError: it cannot be removed."""
+        folder = self._folder(run_id)
         aside = self.store / TEMPORARY / f"removed-{run_id}-{secrets.token_hex(4)}"
         try:
             aside.parent.mkdir(exist_ok=True)
-            self._folder(run_id).rename(aside)
+            folder.rename(aside)
             shutil.rmtree(aside)
         except OSError as error:
             raise StoreError(f"run {run_id} cannot be removed: {error.strerror}: {error.filename}") from None

@@ -13,7 +13,7 @@ import duckdb
 from kvmtrace.errors import StoreError, UsageError
 from kvmtrace.store import guard, manifest_tables
 from kvmtrace.store.catalogue import Catalogue
-from kvmtrace.store.views import View, Views, empty_select, literal, quoted
+from kvmtrace.store.views import View, Views, empty_select, literal, quoted, without_wildcards
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -139,7 +139,8 @@ def _locked_connection(store: Path, spill: str) -> duckdb.DuckDBPyConnection:
         }
     )
     # The order matters: what is allowed must be said before the rest is forbidden.
-    connection.execute(f"SET allowed_directories = [{literal(str(store))}]")
+    folders = ", ".join(literal(folder) for folder in (str(store), without_wildcards(store)))
+    connection.execute(f"SET allowed_directories = [{folders}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection

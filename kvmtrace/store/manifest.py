@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from kvmtrace import schema
 from kvmtrace.errors import StoreError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MANIFEST = "run.json"
 LABEL = "label.json"

@@ -6,9 +6,11 @@ error that names the runs. All of this comes from the manifests, so no file is o
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from kvmtrace import schema
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kvmtrace.store.catalogue import Catalogue
-    from kvmtrace.store.manifest import Manifest, TableInfo
+    from kvmtrace.store.manifest import Manifest
 
 _NAMED_RUNS = 3
 _EVENTS = "events/"
@@ -38,12 +40,7 @@ class View:
     from_manifests: bool = False
 
 
-@dataclass(slots=True)
-class _Union:
-    """The united columns of a table, and its files by the columns that they have."""
-
-    columns: dict[str, str] = field(default_factory=dict)  # column → DuckDB type
-    files: dict[tuple[tuple[str, str], ...], list[Path]] = field(default_factory=lambda: defaultdict(list))
+_Columns = tuple[tuple[str, str], ...]  # column and Arrow type of each, as stored
 
 
 def event_path(system: str, event: str) -> str:
@@ -61,6 +58,11 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def without_wildcards(path: Path) -> str:
+    """Return `path` as DuckDB takes it literally: it looks for *, ? and [ in the names of files."""
+    return re.sub(r"[*?\[\]]", lambda match: f"[{match[0]}]", str(path))
+
+
 class Views:
     """The tables of a store."""
 
@@ -69,10 +71,6 @@ class Views:
         self._fixed = {t.name: View(t.name, t.name, _types(t.columns)) for t in schema.TABLES.values()}
         for name, columns in manifest_tables.COLUMNS.items():
             self._fixed[name] = View(name, "", columns, from_manifests=True)
-        self._systems: dict[str, set[tuple[str, str]]] = defaultdict(set)  # event, lower case → (system, event)
-        for manifest in catalogue.manifests():
-            for system, event in _events(manifest):
-                self._systems[event.lower()].add((system, event))
 
     def all(self) -> list[View]:
         """Return every table, each under its shortest name, by name."""
@@ -110,9 +108,14 @@ class Views:
         `fields` are columns that it must have, with their DuckDB types: null where no run has them.
         StoreError: types that cannot be reconciled, or files that are missing.
         """
-        union = self._union(view)
-        wanted = {**union.columns, **(fields or {})}
-        selects = [self._select(files, dict(stored), wanted) for stored, files in union.files.items()]
+        stored = self._stored(view)
+        wanted = {**_united(view, stored), **(fields or {})}
+        store = self._catalogue.store
+        selects = []
+        for columns, manifests in stored.items():
+            files = [file for m in manifests if m.tables[view.path].rows for file in _files(store, m, view)]
+            if files:
+                selects.append(self._select(files, dict(columns), wanted))
         return "\nUNION ALL\n".join(selects) if selects else empty_select(wanted)
 
     def columns(self, view: View) -> dict[str, str]:
@@ -125,17 +128,22 @@ class Views:
         name = f"{system}__{event}" if qualified else event
         return View(name, event_path(system, event), _types(schema.EVENT_COLUMNS))
 
-    def _stored(self, view: View) -> list[tuple[Manifest, TableInfo]]:
-        manifests = self._catalogue.manifests()
-        return [(m, m.tables[view.path]) for m in manifests if view.path in m.tables]
+    @cached_property
+    def _systems(self) -> dict[str, set[tuple[str, str]]]:
+        """Tracepoints (system, event) by the event in lower case, as SQL compares names."""
+        systems: dict[str, set[tuple[str, str]]] = defaultdict(set)
+        for system, event in {pair for manifest in self._catalogue.manifests() for pair in _events(manifest)}:
+            systems[event.lower()].add((system, event))
+        return systems
 
-    def _union(self, view: View) -> _Union:
-        stored = self._stored(view)
-        union = _Union(_united(view, stored))
-        for manifest, table in stored:
-            if table.rows:
-                union.files[tuple(table.columns.items())] += _files(self._catalogue.store, manifest, view)
-        return union
+    def _stored(self, view: View) -> dict[_Columns, list[Manifest]]:
+        """Return the runs that have a table, by the columns that they have."""
+        stored: dict[_Columns, list[Manifest]] = defaultdict(list)
+        for manifest in self._catalogue.manifests():
+            table = manifest.tables.get(view.path)
+            if table is not None:
+                stored[tuple(table.columns.items())].append(manifest)
+        return stored
 
     def _select(self, files: Sequence[Path], stored: Mapping[str, str], wanted: Mapping[str, str]) -> str:
         read_names = _read_names(stored)
@@ -152,7 +160,7 @@ class Views:
             value = "NULL" if read_name is None else quoted(read_name)
             cast = "" if stored_type == wanted_type else f"::{wanted_type}"
             parts.append(f"{value}{cast} AS {quoted(name)}")
-        paths = ", ".join(literal(str(file)) for file in files)
+        paths = ", ".join(literal(without_wildcards(file)) for file in files)
         # run_id comes from the file's name, not by hive_partitioning: that would also take `vcpu=2` in the path of the
         # store for a column. DuckDB leaves out files by a filter on it all the same.
         return (
@@ -184,14 +192,14 @@ def _shown(column: str) -> str:
     return f"{column}_" if column.lower() == "run_id" else column
 
 
-def _united(view: View, stored: Sequence[tuple[Manifest, TableInfo]]) -> dict[str, str]:
+def _united(view: View, stored: Mapping[_Columns, Sequence[Manifest]]) -> dict[str, str]:
     """Return the columns of a table over all of its runs, and the type that holds the values of each."""
     runs: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))  # column → type → run ids
     for name, type_ in view.columns.items():
         runs[name][type_] = ["every store"]
-    for manifest, table in stored:
-        for column, arrow_type in table.columns.items():
-            runs[_shown(column)][duckdb_type(arrow_type)].append(manifest.run_id)
+    for columns, manifests in stored.items():
+        for column, arrow_type in columns:
+            runs[_shown(column)][duckdb_type(arrow_type)] += [m.run_id for m in manifests]
     united: dict[str, str] = {}
     for column, by_type in runs.items():
         common = common_type(by_type)

@@ -9,7 +9,6 @@ import secrets
 import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
@@ -22,6 +21,7 @@ from kvmtrace.store.parquet import ROW_GROUP_ROWS, open_writer, write_small
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from types import TracebackType
 
     import pyarrow.parquet as pq
@@ -57,12 +57,12 @@ class _Table:
     def flush(self) -> None:
         if not self.waiting:
             return
-        rows = pa.concat_tables(self.waiting, promote_options="none").combine_chunks()
+        rows = pa.concat_tables(self.waiting)
         self.waiting, self.waiting_rows = [], 0
         if self.file is None:
             self.folder.mkdir(parents=True)
             self.columns = {field.name: _plain_type(field.type) for field in rows.schema}
-            self.file = open_writer(self.folder / _PART, rows)
+            self.file = open_writer(self.folder / _PART, rows.schema)
         self.file.write_table(rows, row_group_size=ROW_GROUP_ROWS)
 
     def close(self) -> None:

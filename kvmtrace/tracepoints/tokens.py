@@ -9,7 +9,7 @@ from enum import Enum, auto
 from kvmtrace.tracepoints.c_integers import INT_BITS, LONG_BITS, CInteger
 from kvmtrace.tracepoints.errors import FormatError, quoted
 
-LONGEST_TEXT = 1 << 17
+LONGEST_TEXT = 1 << 16
 """Characters that a print fmt may have; that of kvm_exit has 4,500 in Linux 6.1."""
 
 _TOKEN = re.compile(

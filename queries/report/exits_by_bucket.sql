@@ -7,6 +7,7 @@
 -- param by_vcpu BOOLEAN: Keep vCPU numbers apart.
 -- param by_cpu BOOLEAN: Keep CPUs apart.
 -- column idle BOOLEAN: The exits are idle.
+-- column suspect BOOLEAN: A loss or a hole lies inside the exits.
 -- column reason VARCHAR: Exit reason.
 -- column detail_kind VARCHAR: What the detail is.
 -- column detail UBIGINT: The MSR, port, address, … of the exits.
@@ -15,7 +16,6 @@
 -- column vm_id VARCHAR: VM.
 -- column vcpu INTEGER: vCPU number within its VM.
 -- column cpu INTEGER: CPU of the exit.
--- column suspect BOOLEAN: A loss or a hole lies inside the exits.
 -- column low_ns BIGINT: Lowest latency of the bucket; null: the exits are outside the latency figures.
 -- column high_ns BIGINT: Highest latency of the bucket.
 -- column n BIGINT: Exits.
@@ -27,6 +27,7 @@
 -- column several_vms BOOLEAN: Exits of more than one VM are in the row.
 SELECT
     idle,
+    suspect,
     CASE WHEN $by_reason THEN reason END AS reason,
     CASE WHEN $by_detail THEN detail_kind END AS detail_kind,
     CASE WHEN $by_detail THEN detail END AS detail,
@@ -35,11 +36,10 @@ SELECT
     CASE WHEN $by_vm THEN vm_id END AS vm_id,
     CASE WHEN $by_vcpu THEN vcpu END AS vcpu,
     CASE WHEN $by_cpu THEN cpu END AS cpu,
-    suspect,
     CASE WHEN NOT suspect THEN bucket_low_ns END AS low_ns,
     max(CASE WHEN NOT suspect THEN bucket_high_ns END) AS high_ns,
     sum(n)::BIGINT AS n,
-    sum(CASE WHEN userspace THEN n WHEN NOT userspace THEN 0 END)::BIGINT AS userspace,
+    sum(CASE WHEN userspace THEN n WHEN NOT userspace AND NOT suspect THEN 0 END)::BIGINT AS userspace,
     sum(CASE WHEN NOT suspect THEN sum_ns END)::BIGINT AS sum_ns,
     sum(CASE WHEN NOT suspect THEN sum_sq_ns2 END) AS sum_sq_ns2,
     min(CASE WHEN NOT suspect THEN min_ns END) AS min_ns,

@@ -1,30 +1,29 @@
--- purpose: Exits and the time out of the guest by the keys asked for, with totals; percentiles are exact.
+-- purpose: Exits and the time out of the guest by the keys asked for, with totals, from every exit.
 -- requires: exits
 -- param run_id VARCHAR: Run to report on.
+-- param by_reason BOOLEAN: Keep exit reasons apart.
+-- param by_detail BOOLEAN: Keep details (MSR, port, address, …) apart.
 -- param by_vm BOOLEAN: Keep VMs apart.
 -- param by_vcpu BOOLEAN: Keep vCPU numbers apart.
 -- param by_cpu BOOLEAN: Keep CPUs apart.
--- param by_reason BOOLEAN: Keep exit reasons apart.
--- param by_detail BOOLEAN: Keep details (MSR, port, address, …) apart.
 -- param with_idle BOOLEAN: Count idle exits with the others, in one section.
--- column total BOOLEAN: The row is the total of its section.
 -- column idle_section BOOLEAN: The row belongs to the section of idle exits.
--- column idle BOOLEAN: The exits are idle; null: not told apart in this total.
--- column vm_id VARCHAR: VM.
--- column vcpu INTEGER: vCPU number within its VM.
--- column cpu INTEGER: CPU of the exit.
+-- column idle BOOLEAN: The exits are idle; null in a total.
 -- column reason VARCHAR: Exit reason.
 -- column detail_kind VARCHAR: What the detail is.
 -- column detail UBIGINT: The MSR, port, address, … of the exits.
 -- column detail_name VARCHAR: Name of the detail.
--- column detail_capped BOOLEAN: False: every detail is kept apart here.
+-- column vm_id VARCHAR: VM.
+-- column vcpu INTEGER: vCPU number within its VM.
+-- column cpu INTEGER: CPU of the exit.
+-- column total BOOLEAN: The row is the total of its section.
 -- column several_vms BOOLEAN: Exits of more than one VM are in the row.
 -- column exits BIGINT: Exits.
 -- column timed BIGINT: Exits that the latency figures are of.
 -- column suspect BIGINT: Exits that a loss or a hole lies inside; outside the latency figures.
 -- column no_latency BIGINT: Other exits without a latency; outside the latency figures.
 -- column userspace BIGINT: Exits that went to the VMM; null: not recorded.
--- column sum_ns BIGINT: Time out of the guest.
+-- column out_of_guest_ns BIGINT: Time out of the guest.
 -- column sq_dev_ns2 DOUBLE: Sum of the squared deviations of the latencies from their mean.
 -- column min_ns BIGINT: Shortest latency.
 -- column max_ns BIGINT: Longest latency.
@@ -38,16 +37,15 @@ chosen AS (
         idle,
         suspect,
         userspace,
-        FALSE AS detail_capped,
         idle AND NOT $with_idle AS idle_section,
         CASE WHEN $by_vcpu THEN vm_id END AS one_vm_id,
-        CASE WHEN $by_vm THEN vm_id END AS vm_id,
-        CASE WHEN $by_vcpu THEN vcpu END AS vcpu,
-        CASE WHEN $by_cpu THEN cpu END AS cpu,
         CASE WHEN $by_reason THEN reason END AS reason,
         CASE WHEN $by_detail THEN detail_kind END AS detail_kind,
         CASE WHEN $by_detail THEN detail END AS detail,
         CASE WHEN $by_detail THEN detail_name END AS detail_name,
+        CASE WHEN $by_vm THEN vm_id END AS vm_id,
+        CASE WHEN $by_vcpu THEN vcpu END AS vcpu,
+        CASE WHEN $by_cpu THEN cpu END AS cpu,
         CASE WHEN NOT suspect THEN latency_ns END AS timed_ns
     FROM exits
     WHERE run_id = $run_id
@@ -58,14 +56,13 @@ grouped AS (
     SELECT
         idle_section,
         idle,
-        vm_id,
-        vcpu,
-        cpu,
         reason,
         detail_kind,
         detail,
         detail_name,
-        detail_capped,
+        vm_id,
+        vcpu,
+        cpu,
         grouping(idle) = 1 AS total,
         coalesce(min(one_vm_id) <> max(one_vm_id), FALSE) AS several_vms,
         count(*) AS exits,
@@ -73,7 +70,7 @@ grouped AS (
         count(*) FILTER (WHERE suspect) AS suspect,
         count(*) FILTER (WHERE NOT suspect AND timed_ns IS NULL) AS no_latency,
         CASE WHEN count(userspace) > 0 THEN count(*) FILTER (WHERE userspace) END AS userspace,
-        sum(timed_ns)::BIGINT AS sum_ns,
+        sum(timed_ns)::BIGINT AS out_of_guest_ns,
         var_pop(timed_ns) * count(timed_ns) AS sq_dev_ns2,
         min(timed_ns) AS min_ns,
         max(timed_ns) AS max_ns,
@@ -81,49 +78,16 @@ grouped AS (
     FROM chosen
     GROUP BY
         GROUPING SETS (
-            (idle_section, idle, vm_id, vcpu, cpu, reason, detail_kind, detail, detail_name, detail_capped),
+            (idle_section, idle, reason, detail_kind, detail, detail_name, vm_id, vcpu, cpu),
             (idle_section)
         )
 )
 
 SELECT
-    total,
-    idle_section,
-    idle,
-    vm_id,
-    vcpu,
-    cpu,
-    reason,
-    detail_kind,
-    detail,
-    detail_name,
-    detail_capped,
-    several_vms,
-    exits,
-    timed,
-    suspect,
-    no_latency,
-    userspace,
-    sum_ns,
-    sq_dev_ns2,
-    min_ns,
-    max_ns,
+    * EXCLUDE (percentiles_ns),
     percentiles_ns[1] AS p50_ns,
     percentiles_ns[2] AS p90_ns,
     percentiles_ns[3] AS p99_ns,
     percentiles_ns[4] AS p99_9_ns
 FROM grouped
-ORDER BY
-    idle_section ASC,
-    total ASC,
-    sum_ns DESC NULLS LAST,
-    exits DESC,
-    reason ASC NULLS LAST,
-    detail_kind ASC NULLS LAST,
-    detail ASC NULLS LAST,
-    detail_name ASC NULLS LAST,
-    detail_capped ASC,
-    vm_id ASC NULLS LAST,
-    vcpu ASC NULLS LAST,
-    cpu ASC NULLS LAST,
-    idle ASC
+ORDER BY ALL

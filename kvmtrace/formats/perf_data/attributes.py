@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kvmtrace.errors import InputError
 from kvmtrace.formats.perf_data.abi import AttrFlag, Read, Sample
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _SIZE_OLDEST = 64  # PERF_ATTR_SIZE_VER0
 _CLOCKID_OFFSET = 92
@@ -58,14 +62,14 @@ _NOT_STORED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Layout:
     """Where the parts of a sample lie: what samples of equal layout share."""
 
     sample_type: int
     read_format: int
 
-    @property
+    @cached_property
     def words(self) -> dict[str, int]:
         """Offset of each part of the fixed prefix, in 8-byte words from the start of the record."""
         present = [name for bit, name in _PREFIX if self.sample_type & bit]
@@ -81,7 +85,7 @@ class Layout:
         """Whether samples carry the tracepoint's record."""
         return bool(self.sample_type & Sample.RAW)
 
-    @property
+    @cached_property
     def trailer_words(self) -> dict[str, int]:
         """Offset of each part of the sample_id trailer, in words counted back from the end of the record."""
         present = [name for bit, name in _TRAILER if self.sample_type & bit]
@@ -168,7 +172,7 @@ class AttributeTable:
         self._first = self._ids[0] if known else np.uint64(0)
         self._dense = _dense_table(self._ids, self._indexes)
 
-    @property
+    @cached_property
     def id_word(self) -> int | None:
         """Word of a sample that names its event; all attributes of a recording agree on it."""
         words = {attr.layout.id_word for attr in self.attributes}

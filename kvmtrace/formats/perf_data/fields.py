@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from kvmtrace.schema import EVENT_COLUMNS
 from kvmtrace.tracepoints import EventFormat, Field, FieldShape
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _OURS = frozenset(column.name for column in EVENT_COLUMNS) | {"run_id"}
 _DERIVED = frozenset({"common_type", "common_pid"})  # the kind of the event and its tid
@@ -40,7 +42,7 @@ class FieldLayout:
         self.event = event
         self.order = order
         self.stored = [f for f in event.fields if f.name not in _DERIVED]
-        self.fixed = [f for f in self.stored if f.shape != FieldShape.TAIL_STRING]
+        self.fixed = [f for f in self.stored if not _is_tail(f)]
         self.size = max((f.offset + f.size for f in self.fixed), default=0)
         # The record stands 4 bytes behind a multiple of 8: its own size comes first.
         self.gather_size = -(-(4 + self.size) // 8) * 8
@@ -65,11 +67,11 @@ class FieldLayout:
 
     def rows(self, gathered: NDArray[np.void], raw: RawRows) -> DecodedFields:
         """Make the columns of the events whose raw records were gathered as `dtype`."""
-        variable = {f.name: self._variable(f, gathered, raw) for f in self.stored if f.shape in _DYNAMIC}
+        variable = {f.name: self._variable(f, gathered, raw) for f in self.stored if f.shape in _DYNAMIC or _is_tail(f)}
         return DecodedFields(self, gathered, variable)
 
     def _variable(self, field: Field, gathered: NDArray[np.void], raw: RawRows) -> pa.Array:
-        if field.shape == FieldShape.TAIL_STRING:
+        if _is_tail(field):
             starts = np.full(len(gathered), field.offset, np.int64)
             lengths = raw.sizes - field.offset
         else:
@@ -83,6 +85,8 @@ class FieldLayout:
         content, offsets = _pieces(raw.block, raw.starts + starts, lengths)
         if field.shape in _STRINGS:
             return _text(content, offsets)
+        if field.shape == FieldShape.OPAQUE:
+            return _binary(content, offsets)
         element = np.dtype(f"{self.order}{'i' if field.signed else 'u'}{field.element_size}")
         values = np.frombuffer(content[: len(content) // element.itemsize * element.itemsize].tobytes(), element)
         if len(content) % element.itemsize or (offsets % element.itemsize).any():
@@ -114,7 +118,7 @@ class DecodedFields:
         return {stored_name(f.name): self._arrow(f) for f in self._layout.stored}
 
     def _arrow(self, field: Field) -> pa.Array:
-        if field.shape in _DYNAMIC:
+        if field.name in self._variable:
             return self._variable[field.name]
         strided = self._gathered[field.name]
         if field.shape == FieldShape.BOOL:
@@ -123,15 +127,20 @@ class DecodedFields:
             return pa.array(strided.astype(strided.dtype.newbyteorder("=")))
         if field.shape == FieldShape.ARRAY:
             values = strided.astype(strided.dtype.newbyteorder("=")).reshape(-1)
-            offsets = np.arange(0, len(values) + 1, field.count, dtype=np.int32)
-            return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+            ends = np.arange(len(strided) + 1, dtype=np.int32) * np.int32(field.count)
+            return pa.ListArray.from_arrays(pa.array(ends), pa.array(values))
         content = np.frombuffer(np.ascontiguousarray(strided).tobytes(), np.uint8)
-        offsets = np.arange(0, len(content) + 1, field.size, dtype=np.int64)
+        offsets = np.arange(len(strided) + 1) * field.size
         if field.shape == FieldShape.CHAR_ARRAY:
             return _text(content, offsets)
         return pa.FixedSizeBinaryArray.from_buffers(
             pa.binary(field.size), len(strided), [None, pa.py_buffer(content.tobytes())]
         )
+
+
+def _is_tail(field: Field) -> bool:
+    """Tell whether the field runs to the end of the record."""
+    return field.shape == FieldShape.TAIL_STRING or (field.shape == FieldShape.OPAQUE and field.size == 0)
 
 
 def _arrow_integer(field: Field) -> pa.DataType:
@@ -149,17 +158,20 @@ def _pieces(
 
 
 def _text(content: NDArray[np.uint8], offsets: NDArray[np.int64]) -> pa.Array:
-    """Return strings that end at their first NUL; bytes that are no UTF-8 are escaped as \\xNN."""
+    r"""Return strings that end at their first NUL; bytes that are no UTF-8 are escaped as \\xNN."""
     ends = np.append(np.flatnonzero(content == 0), len(content))
     first_nul = ends[np.searchsorted(ends, offsets[:-1])]
     lengths = np.minimum(first_nul, offsets[1:]) - offsets[:-1]
     kept, cut = _pieces(content, offsets[:-1], lengths)
-    raw = pa.BinaryArray.from_buffers(
-        pa.binary(), len(lengths), [None, pa.py_buffer(cut.astype(np.int32).tobytes()), pa.py_buffer(kept.tobytes())]
-    )
+    raw = _binary(kept, cut)
     try:
         return raw.cast(pa.string())
     except pa.ArrowInvalid:
         names = raw.dictionary_encode()
         decoded = [piece.decode(errors="backslashreplace") for piece in names.dictionary.to_pylist()]
         return pa.DictionaryArray.from_arrays(names.indices, pa.array(decoded, pa.string())).cast(pa.string())
+
+
+def _binary(content: NDArray[np.uint8], offsets: NDArray[np.int64]) -> pa.Array:
+    buffers = [None, pa.py_buffer(offsets.astype(np.int32).tobytes()), pa.py_buffer(content.tobytes())]
+    return pa.BinaryArray.from_buffers(pa.binary(), len(offsets) - 1, buffers)

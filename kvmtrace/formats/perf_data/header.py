@@ -5,21 +5,23 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from kvmtrace.errors import InputError
 from kvmtrace.formats.perf_data.abi import (
     CLOCK_NAMES,
     FEATURE_BITS,
     FILE_HEADER_SIZE,
-    MAGIC,
     MAGIC_SWAPPED,
     MAGIC_V1,
     PIPE_HEADER_SIZE,
     Feature,
 )
 from kvmtrace.formats.perf_data.attributes import Attribute, parse_attribute
-from kvmtrace.formats.source import Source
 from kvmtrace.recording import Facts, Note
+
+if TYPE_CHECKING:
+    from kvmtrace.formats.source import Source
 
 _MAX_SECTION = 1 << 28
 _MAX_ATTRIBUTES = 1 << 16
@@ -60,7 +62,7 @@ def read_file_header(source: Source) -> FileHeader:
     if size != FILE_HEADER_SIZE or len(head) < FILE_HEADER_SIZE:
         raise InputError(
             source.name,
-            f"expected a header of {FILE_HEADER_SIZE} or {PIPE_HEADER_SIZE} bytes, found {size} in a file of {source.size}",
+            f"expected a header of {FILE_HEADER_SIZE} or {PIPE_HEADER_SIZE} bytes, found {size} of {source.size}",
             where=8,
             hint="the file is damaged or cut off",
         )
@@ -194,7 +196,8 @@ def _command_line(raw: bytes, order: str) -> str:
     if len(raw) < 4:  # noqa: PLR2004 - a u32
         return ""
     (count,) = struct.unpack_from(order + "I", raw)
-    words, at = [], 4
+    words: list[str] = []
+    at = 4
     while len(words) < count and at < len(raw):
         word, at = _string(raw, at, order)
         words.append(word)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kvmtrace.formats.perf_data.abi import RecordType
-from kvmtrace.formats.perf_data.attributes import AttributeTable
 from kvmtrace.formats.perf_data.side_records import loss
 from kvmtrace.recording import Loss
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from kvmtrace.formats.perf_data.attributes import AttributeTable
 
 _MAX_CPU = 1 << 16
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kvmtrace.formats.perf_data.abi import RECORD_HEADER_SIZE, TYPE_TRACEPOINT, Feature, RecordType
-from kvmtrace.formats.perf_data.attributes import Attribute
 from kvmtrace.formats.perf_data.fields import FieldLayout
 from kvmtrace.formats.perf_data.header import FileHeader, event_names
 from kvmtrace.formats.perf_data.side_records import feature, header_attribute
 from kvmtrace.formats.perf_data.tracing_data import TracingData, TracingDataError, parse_tracing_data
-from kvmtrace.formats.source import Source
 from kvmtrace.recording import EventKind, Note, Notes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from kvmtrace.formats.perf_data.attributes import Attribute
+    from kvmtrace.formats.source import Source
 
 _UNKNOWN = -1
 _MAX_TRACING_DATA = 1 << 26

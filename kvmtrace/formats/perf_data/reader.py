@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kvmtrace.errors import InputError
 from kvmtrace.formats.perf_data.abi import MAGIC, MAGIC_SWAPPED, MAGIC_V1, RecordType
@@ -19,8 +18,14 @@ from kvmtrace.formats.perf_data.metadata import Metadata, read_metadata
 from kvmtrace.formats.perf_data.samples import SampleDecoder
 from kvmtrace.formats.perf_data.scanner import OtherRecord, Scan, Scanner
 from kvmtrace.formats.perf_data.side_records import record_name, thread_name
-from kvmtrace.formats.source import Source
 from kvmtrace.recording import NO_WATERMARK, EventBlock, Facts, Loss, Note, Notes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from kvmtrace.formats.source import Source
 
 BLOCK_BYTES = 1 << 21
 _SLACK_BYTES = 128  # the fixed part of a sample may be looked at beyond the end of a short record
@@ -75,7 +80,7 @@ class PerfDataRecording:
             offset = source.position - len(carry)
             wanted = min(self._block_bytes, end - source.position)
             raw, filled = _block(carry, wanted)
-            got = source.read_into(memoryview(raw)[len(carry) : len(carry) + wanted]) if wanted else 0
+            got = source.read_into(raw.data[len(carry) : len(carry) + wanted]) if wanted else 0
             filled = len(carry) + got
             last = got < wanted or source.position >= end
             scan = self._scan(raw, filled, offset, last=last)
@@ -91,7 +96,9 @@ class PerfDataRecording:
         """Go over a payload that nobody reads (AUXTRACE)."""
         target = self._source.position + payload
         if target > self._header.data_end:
-            self.notes.add(Note(f"offset {self._source.position}", f"expected {payload} bytes of AUX data, found the end"))
+            self.notes.add(
+                Note(f"offset {self._source.position}", f"expected {payload} bytes of AUX data, found the end")
+            )
         self._source.skip_to(min(target, self._header.data_end))
 
     def _scan(self, raw: NDArray[np.uint8], filled: int, offset: int, *, last: bool) -> Scan:
@@ -150,7 +157,9 @@ class PerfDataRecording:
         try:
             self._inner.feed(other.type, record, place)
         except CompressionError as error:
-            self.notes.add(Note(f"offset {place}", f"expected zstd data, found damage: {error}; the rest is not readable"))
+            self.notes.add(
+                Note(f"offset {place}", f"expected zstd data, found damage: {error}; the rest is not readable")
+            )
             self._inner.broken = True
         if self._inner.waiting >= self._block_bytes:
             yield from self._flush_inner(last=False)
@@ -160,7 +169,7 @@ class PerfDataRecording:
             return
         raw, filled, offset = self._inner.take()
         scan = self._scan(raw, filled, offset, last=last)
-        self._inner.carry = raw[scan.consumed:filled]
+        self._inner.carry = raw[scan.consumed : filled]
         yield from self._events(scan, raw, offset)
 
     def _finish(self) -> None:
@@ -169,8 +178,8 @@ class PerfDataRecording:
         for name, attributes in self._metadata.undecoded.items():
             if attributes and (count := int(seen[attributes].sum())):
                 facts.not_stored[name] = count
-        for kind, attributes in enumerate(self._metadata.attributes_of_kind()):
-            facts.samples[kind] = int(seen[attributes].sum())
+        for kind, of_kind in enumerate(self._metadata.attributes_of_kind()):
+            facts.samples[kind] = int(seen[of_kind].sum())
         if self._unknown_ids:
             facts.not_stored["samples whose id no event of the header has"] = self._unknown_ids
         if self._inner.skipped:

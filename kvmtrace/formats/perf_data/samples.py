@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kvmtrace.formats.perf_data.abi import Sample
-from kvmtrace.formats.perf_data.attributes import AttributeTable, Layout
 from kvmtrace.formats.perf_data.fields import DecodedFields, FieldLayout, RawRows
-from kvmtrace.formats.perf_data.scanner import Scan
 from kvmtrace.recording import EventBlock, Note, Notes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from kvmtrace.formats.perf_data.attributes import AttributeTable, Layout
+    from kvmtrace.formats.perf_data.scanner import Scan
 
 _WORD = 8
 _MASK32 = np.uint64(0xFFFFFFFF)
@@ -71,53 +75,56 @@ class SampleDecoder:
         """
         attributes = scan.sample_attributes
         self.seen += np.bincount(attributes, minlength=len(self.seen))
-        columns = self._columns(scan, raw)
+        columns = self._columns(scan)
         kinds = self._sample_kinds(scan, raw, columns)
         columns.stored &= kinds != _UNKNOWN
         fields: dict[int, DecodedFields] = {}
+        rows: dict[int, NDArray[np.int64]] = {}
         for kind in np.flatnonzero(np.bincount(kinds[columns.stored], minlength=len(self.layouts))).tolist():
-            fields[kind] = self._fields(kind, kinds, scan, raw, columns, offset)
+            rows[kind], fields[kind] = self._fields(kind, kinds, scan, raw, columns, offset)
         if columns.stored.all():
-            block = EventBlock(columns.ts_ns, columns.cpu, columns.pid, columns.tid, kinds.astype(np.uint16), fields)
-            return block, columns
-        keep = columns.stored
-        common = (columns.ts_ns[keep], columns.cpu[keep], columns.pid[keep], columns.tid[keep])
-        return EventBlock(*common, kinds[keep].astype(np.uint16), fields), columns
+            return _block(columns, kinds, slice(None), rows, fields), columns
+        place = np.cumsum(columns.stored) - 1  # of each sample among those that are stored
+        rows = {kind: place[of_kind] for kind, of_kind in rows.items()}
+        return _block(columns, kinds, columns.stored, rows, fields), columns
 
-    def _columns(self, scan: Scan, raw: NDArray[np.uint8]) -> Columns:
+    def _columns(self, scan: Scan) -> Columns:
         layouts = [attr.layout for attr in self.attributes.attributes]
         present = np.flatnonzero(np.bincount(scan.sample_attributes, minlength=len(layouts))).tolist()
         distinct = dict.fromkeys(layouts[index] for index in present)
         if len(distinct) == 1:
-            return self._layout_columns(next(iter(distinct)), scan, raw, slice(None))
+            return self._layout_columns(next(iter(distinct)), scan, slice(None))
         columns = Columns.empty(len(scan.sample_words))
         for layout in distinct:
             of_layout = np.array([other == layout for other in layouts])
             rows = np.flatnonzero(of_layout[scan.sample_attributes])
-            part = self._layout_columns(layout, scan, raw, rows)
+            part = self._layout_columns(layout, scan, rows)
             for name in ("ts_ns", "cpu", "pid", "tid", "raw_word", "stored"):
                 getattr(columns, name)[rows] = getattr(part, name)
         return columns
 
-    def _layout_columns(
-        self, layout: Layout, scan: Scan, raw: NDArray[np.uint8], rows: slice | NDArray[np.int64]
-    ) -> Columns:
+    def _layout_columns(self, layout: Layout, scan: Scan, rows: slice | NDArray[np.int64]) -> Columns:
         places, sizes = scan.sample_words[rows], scan.sample_sizes[rows]
-        words = layout.words
         whole = sizes >= layout.prefix_words
-        prefix = _gather(raw, np.where(whole, places, 0), layout.prefix_words * _WORD)
+        if not whole.all():
+            places = np.where(whole, places, 0)
         columns = Columns.empty(len(places))
-        if "time" in words:
-            columns.ts_ns = _part(prefix, self.order + "i8", words["time"] * _WORD)
-        if "tid" in words:
-            columns.pid = _part(prefix, self.order + "i4", words["tid"] * _WORD)
-            columns.tid = _part(prefix, self.order + "i4", words["tid"] * _WORD + 4)
-        if "cpu" in words:
-            columns.cpu = _part(prefix, self.order + "i4", words["cpu"] * _WORD)
+        if "time" in layout.words:
+            columns.ts_ns = scan.words.take(places + layout.words["time"], mode="clip").view(np.int64)
+        if "tid" in layout.words:
+            columns.pid, columns.tid = self._halves(scan.words.take(places + layout.words["tid"], mode="clip"))
+        if "cpu" in layout.words:
+            columns.cpu, _ = self._halves(scan.words.take(places + layout.words["cpu"], mode="clip"))
         if layout.has_raw:
             columns.raw_word, inside = _raw_places(layout, scan.words, places, sizes)
             columns.stored = whole & inside
         return columns
+
+    def _halves(self, words: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return the two 32-bit numbers of each word, in the order in which they were recorded."""
+        halves = words.view(np.int32)
+        first, second = halves[::2], halves[1::2]
+        return (first, second) if self.order == "<" else (second, first)
 
     def _sample_kinds(self, scan: Scan, raw: NDArray[np.uint8], columns: Columns) -> NDArray[np.int64]:
         if self.attributes.id_word is not None or len(self.attributes.attributes) == 1:
@@ -131,7 +138,8 @@ class SampleDecoder:
 
     def _fields(
         self, kind: int, kinds: NDArray[np.int64], scan: Scan, raw: NDArray[np.uint8], columns: Columns, offset: int
-    ) -> DecodedFields:
+    ) -> tuple[NDArray[np.int64], DecodedFields]:
+        """Return the samples of one kind that can be decoded, and their fields."""
         layout = self.layouts[kind]
         rows = np.flatnonzero((kinds == kind) & columns.stored)
         places = columns.raw_word[rows]
@@ -148,9 +156,27 @@ class SampleDecoder:
                 )
             )
             columns.stored[rows[damaged]] = False
-            places, sizes = places[~damaged], sizes[~damaged]
+            rows, places, sizes = rows[~damaged], places[~damaged], sizes[~damaged]
         gathered = _gather(raw, places, layout.gather_size).view(layout.dtype)
-        return layout.rows(gathered, RawRows(raw, places * _WORD + 4, sizes))
+        return rows, layout.rows(gathered, RawRows(raw, places * _WORD + 4, sizes))
+
+
+def _block(
+    columns: Columns,
+    kinds: NDArray[np.int64],
+    stored: slice | NDArray[np.bool_],
+    rows: dict[int, NDArray[np.int64]],
+    fields: dict[int, DecodedFields],
+) -> EventBlock:
+    return EventBlock(
+        ts_ns=columns.ts_ns[stored],
+        cpu=columns.cpu[stored],
+        pid=columns.pid[stored],
+        tid=columns.tid[stored],
+        kind=kinds[stored].astype(np.uint16),
+        rows=rows,
+        fields=fields,
+    )
 
 
 def _gather(raw: NDArray[np.uint8], places: NDArray[np.int64], size: int) -> NDArray[np.void]:

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kvmtrace.formats.perf_data.abi import LAST_RECORD_TYPE, RECORD_HEADER_SIZE, RecordType
-from kvmtrace.formats.perf_data.attributes import AttributeTable
 from kvmtrace.recording import Note
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from kvmtrace.formats.perf_data.attributes import AttributeTable
 
 _WORD = 8
 _MAX_PAYLOAD = 1 << 26
@@ -56,9 +60,7 @@ class Scanner:
         self._header = struct.Struct(order + "IHH")  # struct perf_event_header {u32 type; u16 misc; u16 size}
         self._size_shift = np.uint64(48 if order == "<" else 0)  # of the header read as one u64
 
-    def scan(
-        self, raw: NDArray[np.uint8], filled: int, offset: int, attributes: AttributeTable, *, last: bool
-    ) -> Scan:
+    def scan(self, raw: NDArray[np.uint8], filled: int, offset: int, attributes: AttributeTable, *, last: bool) -> Scan:
         """Find the records in the first `filled` bytes of `raw`, which begin with a record at `offset` of the source.
 
         `last`: nothing follows, so an incomplete record is an error of the source.
@@ -86,7 +88,7 @@ class Scanner:
 
     def header(self, raw: NDArray[np.uint8], at: int) -> tuple[int, int]:
         """Return type and size in bytes of the record at a byte."""
-        kind, _misc, size = self._header.unpack_from(raw, at)
+        kind, _misc, size = self._header.unpack_from(raw.data, at)
         return kind, size
 
     def payload_size(self, kind: int, raw: NDArray[np.uint8], at: int) -> int:
@@ -184,11 +186,13 @@ class _Walk:
                 self.at = len(self.raw)
 
     def _stop_incomplete(self, kind: int, size: int) -> None:
-        """The block ends inside a record: the next block brings the rest, unless there is none."""
+        """End the block inside a record: the next block brings the rest, unless there is none."""
         self.stopped = True
         if self.last:
             events = 1 if kind == RecordType.SAMPLE else 0
-            self._note(f"expected a record of {size} bytes, found the end after {len(self.raw) - self.at} bytes", events)
+            self._note(
+                f"expected a record of {size} bytes, found the end after {len(self.raw) - self.at} bytes", events
+            )
             self.at = len(self.raw)
 
     def _resume(self, place: int) -> None:

@@ -9,6 +9,7 @@ from kvmtrace.tracepoints import EventFormat, FormatError, parse_format
 MAGIC = b"\x17\x08\x44tracing"
 _MAX_TEXT = 1 << 24
 _MAX_COUNT = 1 << 16
+_LONG_SIZES = {4: 4, 8: 8}
 
 
 class TracingDataError(ValueError):
@@ -35,7 +36,9 @@ class _Cursor:
 
     def take(self, length: int, what: str) -> bytes:
         if length > _MAX_TEXT or self.at + length > len(self.raw):
-            raise TracingDataError(f"expected {length} bytes of {what} at byte {self.at}, found {len(self.raw) - self.at}")
+            raise TracingDataError(
+                f"expected {length} bytes of {what} at byte {self.at}, found {len(self.raw) - self.at}"
+            )
         piece = self.raw[self.at : self.at + length]
         self.at += length
         return piece
@@ -82,7 +85,7 @@ def parse_tracing_data(raw: bytes) -> TracingData:
         system = cursor.string("system name")
         for _ in range(cursor.count("formats")):
             try:
-                event = parse_format(cursor.text("format"))
+                event = parse_format(cursor.text("format"), long_size=_LONG_SIZES.get(long_size, 8))
             except FormatError as error:
                 unread.append((system, str(error)))
             else:

@@ -1,0 +1,77 @@
+# Everything runs in .venv, which the first target that needs it makes. pip asks the index that it is configured for.
+#
+#     make demo           two real recordings: ingest, report, before and after
+#     make test           everything that checks the project
+#     make bench          times and memory beside perf (BENCH="-n 400000 --runs 3" for a quick look)
+#     make format         format the code and mend what ruff can mend
+#     make docs           write again what the docs take from the code: tables, the demo's output
+#     make constraints    newest versions of every dependency into constraints.txt
+#     make clean          remove .venv, the demo and every cache
+
+PYTHON ?= python3
+JOBS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+RECORDINGS := tests/data/recordings
+DEMO := demo
+
+.PHONY: help demo test bench format docs constraints clean
+
+help:
+	@sed -n 's/^#     //p' Makefile
+
+# An empty file says that a step was done whole, and when.
+$(VENV)/.made:
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.made pyproject.toml constraints.txt
+	$(INSTALL) -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.development: $(VENV)/.made pyproject.toml constraints.txt
+	$(INSTALL) -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.runtime
+
+demo: $(VENV)/.runtime
+	rm -rf $(DEMO)/store
+	$(BIN)/kvmtrace ingest $(RECORDINGS)/pveoi-idletick-off.perf.data.zst --label pv-eoi-off --store $(DEMO)/store
+	$(BIN)/kvmtrace ingest $(RECORDINGS)/pveoi-idletick-on.perf.data.zst --label pv-eoi-on --store $(DEMO)/store
+	$(BIN)/kvmtrace report pv-eoi-off --plot $(DEMO)/pv-eoi-off.png --force --store $(DEMO)/store
+	$(BIN)/kvmtrace report pv-eoi-on --plot $(DEMO)/pv-eoi-on.png --force --store $(DEMO)/store
+	$(BIN)/kvmtrace query exits-before-after -p base_run_id=pv-eoi-off -p new_run_id=pv-eoi-on --store $(DEMO)/store
+	@echo
+	@echo "store: $(DEMO)/store"
+	@echo "plots: $(DEMO)/pv-eoi-off.png $(DEMO)/pv-eoi-on.png"
+
+test: $(VENV)/.development
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/sqlfluff lint --processes $(JOBS) queries
+	$(BIN)/mypy
+	$(BIN)/pytest -n $(JOBS)
+
+bench: $(VENV)/.development
+	$(BIN)/python -m benchmarks.bench $(BENCH)
+
+format: $(VENV)/.development
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.development
+	$(BIN)/python -m tests.generated_docs
+
+# A fresh environment, so that nothing is pinned that the project does not need.
+constraints: FRESH := $(VENV)/fresh
+constraints:
+	$(PYTHON) -m venv --clear $(FRESH)
+	$(FRESH)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	{ grep '^#' constraints.txt; $(FRESH)/bin/python -m pip freeze --exclude kvmtrace; } > $(FRESH)/constraints.txt
+	mv $(FRESH)/constraints.txt constraints.txt
+	rm -rf $(FRESH)
+
+clean:
+	rm -rf $(VENV) $(DEMO) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

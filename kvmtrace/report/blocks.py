@@ -1,0 +1,71 @@
+"""What a report for people is made of: facts, tables, sentences and a histogram, in words, before any layout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kvmtrace.report.columns import Row
+    from kvmtrace.report.histogram import Bin
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Names and values under a title."""
+
+    title: str
+    pairs: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Cells as they are shown."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    names: int  # so many columns from the left are names, the rest are numbers
+    parts: tuple[int, ...] = ()  # columns of each part that a narrow layout may show apart, without the names
+    totals: int = 0  # so many rows from the end are totals
+
+
+@dataclass(frozen=True, slots=True)
+class Sentences:
+    """Sentences, one a line; warnings are to be read before the figures."""
+
+    sentences: tuple[str, ...]
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Bins whose bars are drawn to the width of the layout."""
+
+    title: str
+    bins: tuple[Bin, ...]
+
+
+Block = Facts | Table | Sentences | Histogram
+
+
+class Column(NamedTuple):
+    """A heading, and what a row shows under it."""
+
+    heading: str
+    cell: Callable[[Row], str]
+
+
+def table(
+    title: str, columns: Sequence[Column], rows: Sequence[Row], *, names: int, parts: tuple[int, ...] = ()
+) -> Table:
+    """Return the table of `rows`; `names` and `parts` as in `Table`."""
+    cells = tuple(tuple(cell(row) for _, cell in columns) for row in rows)
+    return Table(title, tuple(heading for heading, _ in columns), cells, names, parts)
+
+
+def number(heading: str, name: str, readable_number: Callable[[Any], str]) -> Column:
+    """Return the column of one number of the rows."""
+    return Column(heading, lambda row: readable_number(row[name]))

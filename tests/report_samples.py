@@ -1,0 +1,126 @@
+"""Summaries of reports, built by hand: no store, no recording."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kvmtrace.report.grouping import BucketRow, sections
+from kvmtrace.report.summary import Bucket, By, Counter, ExitTable, Key, Summary
+from kvmtrace.store.label import Label
+from kvmtrace.store.manifest import Lost, Manifest, Source, Tracepoint
+
+MSR_DEADLINE = Key("msr", "msr", 0x6E0, "IA32_TSC_DEADLINE")
+MSR_OTHER = Key("msr", "msr", detail_capped=True)
+PAGE_FAULT = Key("npf", "gpa", 0xFEBFB000)
+HALT = Key("hlt")
+
+
+def bucket_row(
+    key: Key, latencies_ns: list[int], *, idle: bool = False, suspect: bool = False, n: int = 0, **more: Any
+) -> BucketRow:
+    """Return a row of exits with these latencies, or of `n` exits outside the latency figures."""
+    timed = bool(latencies_ns)
+    return BucketRow(
+        idle,
+        suspect,
+        *key,
+        low_ns=min(latencies_ns) if timed else None,
+        high_ns=max(latencies_ns) if timed else None,
+        n=n or len(latencies_ns),
+        userspace=more.pop("userspace", 0),
+        sum_ns=sum(latencies_ns) if timed else None,
+        sum_sq_ns2=float(sum(ns**2 for ns in latencies_ns)) if timed else None,
+        min_ns=min(latencies_ns) if timed else None,
+        max_ns=max(latencies_ns) if timed else None,
+        several_vms=False,
+    )
+
+
+ROWS = [
+    bucket_row(MSR_DEADLINE, [1000] * 90),
+    bucket_row(MSR_DEADLINE, [4000] * 9),
+    bucket_row(MSR_DEADLINE, [1_048_576]),
+    bucket_row(MSR_DEADLINE, [], suspect=True, n=12, userspace=None),
+    bucket_row(MSR_OTHER, [2000, 2010, 2020]),
+    bucket_row(PAGE_FAULT, [700], userspace=1),
+    bucket_row(HALT, [3_000_000, 3_000_001], idle=True),
+    bucket_row(HALT, [], idle=True, n=1),
+]
+"""99 quick MSR writes and a slow one, 12 suspect ones, 3 of other MSRs, a page fault, three idle exits."""
+
+
+def manifest(**facts: Any) -> Manifest:
+    """Return the manifest of a recording of two seconds; `facts` replace what it says."""
+    told = {
+        "run_id": "6e163c13fcf26b85",
+        "kind": "recording",
+        "source": Source("guest.perf.data", "perf.data", 1_841_830, "blake3:" + "0" * 64),
+        "ingested_at": "2026-01-01T00:00:00Z",
+        "kvmtrace_version": "0.1.0",
+        "host": {"hostname": "rig", "kernel": "6.1.0-56-amd64", "arch": "x86_64", "cpu": "AMD EPYC 7543"},
+        "tool": {"version": "6.1.187", "cmdline": "perf record -e kvm:* -a"},
+        "clock": "perf clock",
+        "elapsed_ns": 2_000_000_000,
+        "tracepoints": (
+            Tracepoint("kvm", "kvm_exit", 119, 119),
+            Tracepoint("kvm", "kvm_entry", 118, 118),
+            Tracepoint("kvm", "kvm_inj_virq", 50, 50),
+            Tracepoint("kvm", "kvm_userspace_exit", 1, 1),
+            Tracepoint("kvm", "kvm_pv_eoi", 0, 0),
+        ),
+        "exits": {"rows": 119, "closed_by_entry": 118, "closed_by_end": 1},
+        "lost": (Lost("LOST", 0, 3000, 30, 5, 9), Lost("LOST", 1, 521, 6, 5, 9)),
+        "left_out": ("callchain",),
+    }
+    return Manifest(**(told | facts))
+
+
+def exits(*by: By, with_idle: bool = False, rows: list[BucketRow] | None = None, **facts: Any) -> Summary:
+    """Return the report of a recording with exits."""
+    rows = ROWS if rows is None else rows
+    table = ExitTable(by or (By.REASON,), sections(_kept(rows, by), with_idle=with_idle), with_idle=with_idle)
+    distribution = tuple(
+        Bucket(row.reason, row.low_ns, row.high_ns or row.low_ns, row.n, row.sum_ns or 0)
+        for row in rows
+        if row.low_ns is not None and (with_idle or not row.idle)
+    )
+    return Summary(manifest(**facts), Label("before", {"pv_eoi": "off"}), exits=table, distribution=distribution)
+
+
+def _kept(rows: list[BucketRow], by: tuple[By, ...]) -> list[BucketRow]:
+    """Drop the keys that `by` does not name, as the query does."""
+    if By.DETAIL in by:
+        return rows
+    return [
+        row._replace(detail_kind=None, detail=None, detail_name=None, detail_capped=False) for row in rows
+    ]
+
+
+NO_EXIT_EVENTS = (
+    Tracepoint("kvm", "kvm_pio", 2_000_000, 2_000_000),
+    Tracepoint("kvm", "kvm_userspace_exit", 2_000_001, 2_000_001),
+    Tracepoint("kvm", "kvm_pv_eoi", 0, 0),
+)
+
+
+def no_exits(**facts: Any) -> Summary:
+    """Return the report of a recording without exits."""
+    return Summary(manifest(**({"exits": {}, "lost": (), "tracepoints": NO_EXIT_EVENTS} | facts)), Label())
+
+
+def counters(*rows: Counter, **facts: Any) -> Summary:
+    """Return the report of a run of counters."""
+    nothing = {"host": {}, "tool": {}, "clock": None, "tracepoints": (), "exits": {}, "lost": (), "left_out": ()}
+    source = Source("mail.txt", "perf stat", 8183, "blake3:" + "1" * 64, "#1", "Before: 'sleep 1s'")
+    told = {"run_id": "a4f425123e406969", "kind": "counters", "source": source, "elapsed_ns": 1_002_100_578}
+    return Summary(manifest(**(nothing | told | facts)), Label(), counters=rows or COUNTERS)
+
+
+COUNTERS = (
+    Counter(None, "kvm", "kvm_exit", None, 49849.0, "counted", running_share=0.9998),
+    Counter(None, "kvm", "kvm_inj_virq", None, 21115.0, "counted", running_share=0.9998),
+    Counter(None, "kvm", "kvm_pv_eoi", None, 0.0, "counted", running_share=0.9999),
+    Counter(None, "kvm", "kvm_nested_vmrun", None, None, "not supported", counted_rows=0),
+    Counter(None, None, "cycles", None, None, "not counted", counted_rows=0),
+    Counter(None, None, "task-clock", "msec", 1000.25, "counted", running_share=1.0),
+)
