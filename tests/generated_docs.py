@@ -70,6 +70,7 @@ def table_reference() -> str:
         lines += [f"### {table.name}", "", table.meaning, "", "| column | type | null | meaning |", "|---|---|---|---|"]
         lines += [f"| {c.name} | {c.type} | {'yes' if c.nullable else 'no'} | {_cell(c.meaning)} |" for c in columns]
         lines += [""]
+    lines += ["## Tables of what manifests and labels say", ""]
     for name, types in manifest_tables.COLUMNS.items():
         lines += [f"### {name}", "", ", ".join(f"`{column}` {type_}" for column, type_ in types.items()), ""]
     return "\n" + "\n".join(lines)

@@ -49,7 +49,7 @@ ROWS = [
 """99 quick MSR writes and a slow one, 12 suspect ones, 3 of other MSRs, a page fault, three idle exits."""
 
 
-def manifest(**facts: Any) -> Manifest:
+def manifest(**facts: Any) -> Manifest:  # noqa: ANN401 - any fact of a manifest
     """Return the manifest of a recording of two seconds; `facts` replace what it says."""
     told = {
         "run_id": "6e163c13fcf26b85",
@@ -75,7 +75,7 @@ def manifest(**facts: Any) -> Manifest:
     return Manifest(**(told | facts))
 
 
-def exits(*by: By, with_idle: bool = False, rows: list[BucketRow] | None = None, **facts: Any) -> Summary:
+def exits(*by: By, with_idle: bool = False, rows: list[BucketRow] | None = None, **facts: Any) -> Summary:  # noqa: ANN401 - any fact of a manifest
     """Return the report of a recording with exits."""
     rows = ROWS if rows is None else rows
     table = ExitTable(by or (By.REASON,), sections(_kept(rows, by), with_idle=with_idle), with_idle=with_idle)
@@ -91,9 +91,7 @@ def _kept(rows: list[BucketRow], by: tuple[By, ...]) -> list[BucketRow]:
     """Drop the keys that `by` does not name, as the query does."""
     if By.DETAIL in by:
         return rows
-    return [
-        row._replace(detail_kind=None, detail=None, detail_name=None, detail_capped=False) for row in rows
-    ]
+    return [row._replace(detail_kind=None, detail=None, detail_name=None, detail_capped=False) for row in rows]
 
 
 NO_EXIT_EVENTS = (
@@ -103,14 +101,22 @@ NO_EXIT_EVENTS = (
 )
 
 
-def no_exits(**facts: Any) -> Summary:
+def no_exits(**facts: Any) -> Summary:  # noqa: ANN401 - any fact of a manifest
     """Return the report of a recording without exits."""
     return Summary(manifest(**({"exits": {}, "lost": (), "tracepoints": NO_EXIT_EVENTS} | facts)), Label())
 
 
-def counters(*rows: Counter, **facts: Any) -> Summary:
+def counters(*rows: Counter, **facts: Any) -> Summary:  # noqa: ANN401 - any fact of a manifest
     """Return the report of a run of counters."""
-    nothing = {"host": {}, "tool": {}, "clock": None, "tracepoints": (), "exits": {}, "lost": (), "left_out": ()}
+    nothing: dict[str, Any] = {
+        "host": {},
+        "tool": {},
+        "clock": None,
+        "tracepoints": (),
+        "exits": {},
+        "lost": (),
+        "left_out": (),
+    }
     source = Source("mail.txt", "perf stat", 8183, "blake3:" + "1" * 64, "#1", "Before: 'sleep 1s'")
     told = {"run_id": "a4f425123e406969", "kind": "counters", "source": source, "elapsed_ns": 1_002_100_578}
     return Summary(manifest(**(nothing | told | facts)), Label(), counters=rows or COUNTERS)

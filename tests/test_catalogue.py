@@ -27,7 +27,9 @@ def store(tmp_path: Path) -> Path:
 
 
 def add(store: Path, run_id: str, name: str = "perf.data", **facts: object) -> None:
-    source = Source(name, "perf.data", 1, DIGEST, part=facts.pop("part", None), part_label=facts.pop("part_label", None))  # type: ignore[arg-type]
+    source = Source(
+        name, "perf.data", 1, DIGEST, part=facts.pop("part", None), part_label=facts.pop("part_label", None)
+    )  # type: ignore[arg-type]
     add_run(store, run_id, source=source, **facts)
 
 
@@ -119,7 +121,10 @@ def test_a_run_that_cannot_be_read_is_told_and_the_others_are_read(store: Path, 
     add(store, "bb")
     path = run_folder(store, "bb") / "run.json"
     manifest = json.loads(path.read_text())
-    text = {"newer": json.dumps(manifest | {"schema_version": "99.0"}), "renamed": json.dumps(manifest | {"run_id": "other"})}
+    text = {
+        "newer": json.dumps(manifest | {"schema_version": "99.0"}),
+        "renamed": json.dumps(manifest | {"run_id": "other"}),
+    }
     path.write_text(text.get(damage, damage))
     catalogue = Catalogue(store)
     assert [m.run_id for m in catalogue.manifests()] == ["aa"]

@@ -20,7 +20,9 @@ SECRET = "top secret"  # noqa: S105 - what no statement may show
 def store(tmp_path: Path) -> Path:
     store = tmp_path / "it's a [store]*"
     add_run(store, "aa", {"exits": exits({"reason": "npf", "latency_ns": 5}, {"reason": "hlt", "latency_ns": 7})})
-    add_run(tmp_path / "it's a s*", "aa", {"exits": exits({"reason": SECRET})})  # which its name would match as a pattern
+    add_run(
+        tmp_path / "it's a s*", "aa", {"exits": exits({"reason": SECRET})}
+    )  # which its name would match as a pattern
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "secret.csv").write_text(f"a\n{SECRET}\n")
@@ -197,7 +199,9 @@ def test_what_reads_the_store_passes(store: Path, statement: str, first: object)
         assert connection.query(statement).rows[0][0] == first
 
 
-@pytest.mark.parametrize("explain", ["EXPLAIN", "explain analyze", "/* é */ EXPLAIN /* ANALYZE */", "EXPLAIN\nANALYZE\n"])
+@pytest.mark.parametrize(
+    "explain", ["EXPLAIN", "explain analyze", "/* é */ EXPLAIN /* ANALYZE */", "EXPLAIN\nANALYZE\n"]
+)
 def test_an_explained_statement_gives_the_lines_of_its_plan(store: Path, explain: str) -> None:
     with StoreConnection(store) as connection:
         result = connection.query(f"{explain} SELECT * FROM exits ORDER BY reason")

@@ -76,7 +76,12 @@ def test_runs_are_what_the_manifests_and_labels_say(store: Path) -> None:
         lost = connection.query("SELECT said_by, cpu, events, last_ts_ns FROM lost ORDER BY said_by").rows
         notes = connection.query("FROM notes").rows
     aa, bb = (dict(zip(result.names, row, strict=True)) for row in result.rows)
-    assert (aa["source"], aa["part_label"], aa["format"], aa["kind"]) == ("mail.txt#2", "after", "perf stat", "counters")
+    assert (aa["source"], aa["part_label"], aa["format"], aa["kind"]) == (
+        "mail.txt#2",
+        "after",
+        "perf stat",
+        "counters",
+    )
     assert (aa["elapsed_ns"], aa["enabled_ns"]) == (5, 4)
     assert [aa[name] for name in ("kernel", "events", "exits", "lost_events", "suspect", "label")] == [None] * 6
     assert (bb["kernel"], bb["hostname"], bb["label"]) == ("6.1", "a\x1bb", "off")
@@ -111,7 +116,9 @@ def test_columns_of_kernels_are_united_by_name_integers_widened_and_the_missing_
     old = {"b": pa.uint32(), "a": pa.int32(), "flag": pa.bool_(), "name": pa.string(), "list": pa.list_(pa.uint8())}
     new = {"a": pa.uint32(), "b": pa.uint64(), "flag": pa.uint8(), "c": pa.int8(), "list": pa.list_(pa.int32())}
     add_run(store, "aa", {"events/kvm/kvm_x": event(old, {"b": 1, "a": -1, "flag": True, "name": "n", "list": [1]})})
-    add_run(store, "bb", {"events/kvm/kvm_x": event(new, {"a": 2**32 - 1, "b": 2**64 - 1, "flag": 9, "c": 3, "list": [-1]})})
+    add_run(
+        store, "bb", {"events/kvm/kvm_x": event(new, {"a": 2**32 - 1, "b": 2**64 - 1, "flag": 9, "c": 3, "list": [-1]})}
+    )
     own = {k: v for k, v in columns(store, "kvm_x").items() if k not in {c.name for c in schema.EVENT_COLUMNS}}
     assert own == {
         "run_id": "VARCHAR", "b": "UBIGINT", "a": "BIGINT", "flag": "UTINYINT", "name": "VARCHAR", "list": "INTEGER[]", "c": "TINYINT",
@@ -199,7 +206,15 @@ HOSTILE = 'x"; DROP TABLE runs; --'
 
 
 def test_names_from_a_recording_are_names_and_nothing_else(store: Path) -> None:
-    own = {"select": pa.int8(), 'a"b': pa.int8(), "file": pa.string(), "File_": pa.int8(), "A": pa.int8(), "a": pa.int8(), "run_id": pa.int8()}
+    own = {
+        "select": pa.int8(),
+        'a"b': pa.int8(),
+        "file": pa.string(),
+        "File_": pa.int8(),
+        "A": pa.int8(),
+        "a": pa.int8(),
+        "run_id": pa.int8(),
+    }
     values = {"select": 1, 'a"b': 2, "file": "f", "File_": 3, "A": 4, "a": 5, "run_id": 6}
     add_run(store, "aa", {f"events/{encode_name('kvm-s390')}/{encode_name(HOSTILE)}": event(own, values)})
     quoted = HOSTILE.replace('"', '""')
@@ -286,7 +301,9 @@ def test_a_store_of_thousands_of_runs_does_not_cost_seconds_to_open(store: Path)
     with StoreConnection(store) as connection:
         one = connection.query("SELECT count(*) FROM exits WHERE run_id = $id", {"id": f"{77:016x}"}).rows
         took = time.perf_counter() - started
-        explained = connection.query("EXPLAIN ANALYZE SELECT count(*) FROM exits WHERE run_id = '000000000000004d'").rows
+        explained = connection.query(
+            "EXPLAIN ANALYZE SELECT count(*) FROM exits WHERE run_id = '000000000000004d'"
+        ).rows
     assert one == [(10,)]
     assert took < 2
     assert any("Scanning Files: 1/2000" in line for (line,) in explained)

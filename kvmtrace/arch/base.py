@@ -26,17 +26,47 @@ class Role(IntEnum):
     POLLED = 7  # the halted vCPU was polled for; the value is how long, ns
     EOI = 8  # an interrupt was ended
     NESTED = 9  # the exit was one of a guest's guest
+    PREEMPTED = 10  # the thread lost its CPU while it could run …
+    RUNNING = 11  # … and has one again
     DETAIL = 16  # + the index of a Detail: the value is what the exit was about
 
 
 @dataclass(frozen=True, slots=True)
 class EventRole:
-    """The role of one tracepoint's events: `role`, or what `choices` says for the value of `choice_field`."""
+    """The role of one tracepoint's events: `role`, or what `choices` says for the masked value of `choice_field`.
+
+    An event that also says something of a second thread has that thread's id in `other_thread_field`.
+    """
 
     role: int
     value_field: str | None = None
     choice_field: str | None = None
+    choice_mask: int = -1
     choices: Mapping[int, int] = field(default_factory=dict)
+    other_thread_field: str | None = None
+    other_role: int = Role.OTHER
+
+    @property
+    def fields(self) -> set[str]:
+        """Return the fields that the role needs."""
+        return {name for name in (self.value_field, self.choice_field, self.other_thread_field) if name is not None}
+
+    @property
+    def roles(self) -> set[int]:
+        """Return all roles that an event can have."""
+        return {self.role, self.other_role, *self.choices.values()}
+
+
+NO_ROLE = EventRole(Role.OTHER)
+# Task states up to TASK_REPORT; 0 is running, and what is switched out all the same was preempted.
+_SCHED_SWITCH = EventRole(
+    Role.OTHER,
+    choice_field="prev_state",
+    choice_mask=0xFF,
+    choices={0: Role.PREEMPTED},
+    other_thread_field="next_pid",
+    other_role=Role.RUNNING,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +93,7 @@ class Architecture(ABC):
 
     name: ClassVar[str]
     details: ClassVar[tuple[Detail, ...]]
+    roles: ClassVar[Mapping[tuple[str, str], EventRole]]  # by system and event
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
@@ -72,9 +103,12 @@ class Architecture(ABC):
     def records(cls, facts: Facts) -> bool:
         """Tell whether the recording has this architecture's exit tracepoints."""
 
-    @abstractmethod
     def role(self, kind: EventKind) -> EventRole:
-        """Return the role of a tracepoint's events."""
+        """Return the role of a tracepoint's events; one that lacks the fields of its role has none."""
+        role = self.roles.get((kind.system, kind.name), NO_ROLE)
+        if (kind.system, kind.name) == ("sched", "sched_switch"):
+            role = _SCHED_SWITCH
+        return role if role.fields <= {f.name for f in kind.format.own_fields} else NO_ROLE
 
     @abstractmethod
     def reason_fields(self, kind: EventKind) -> tuple[str | None, str]:

@@ -41,7 +41,7 @@ class X86(Architecture):
         Detail("kvm_fast_mmio", "gpa", "gpa"),
         Detail("kvm_page_fault", "fault_address", "gpa"),
     )
-    _roles: ClassVar[Mapping[str, EventRole]] = {
+    _kvm_roles: ClassVar[Mapping[str, EventRole]] = {
         "kvm_exit": EventRole(Role.EXIT),
         "kvm_entry": EventRole(Role.ENTRY),
         "kvm_userspace_exit": EventRole(Role.USERSPACE),
@@ -53,6 +53,7 @@ class X86(Architecture):
         "kvm_nested_vmexit": EventRole(Role.NESTED),
         **{d.event: EventRole(Role.DETAIL + index, value_field=d.field) for index, d in enumerate(details)},
     }
+    roles: ClassVar[Mapping[tuple[str, str], EventRole]] = {("kvm", name): role for name, role in _kvm_roles.items()}
 
     def __init__(self, facts: Facts) -> None:
         super().__init__(facts)
@@ -69,14 +70,6 @@ class X86(Architecture):
             wanted.get((kind.system, kind.name), {""}) <= {f.name for f in kind.format.own_fields}
             for kind in facts.events
         )
-
-    def role(self, kind: EventKind) -> EventRole:
-        """Return the role of a tracepoint's events; one that lacks the field of its role has none."""
-        role = self._roles.get(kind.name) if kind.system == "kvm" else None
-        fields = {f.name for f in kind.format.own_fields}
-        if role is None or not {role.value_field, role.choice_field} - {None} <= fields:
-            return EventRole(Role.OTHER)
-        return role
 
     def reason_fields(self, kind: EventKind) -> tuple[str | None, str]:
         """Return isa (recorded since 2.6.39) and exit_reason."""

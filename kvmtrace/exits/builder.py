@@ -149,7 +149,7 @@ class ExitBuilder:
             event_role = self._role(kind)
             role[rows] = event_role.role
             if event_role.choice_field is not None:
-                choice = fields.column(event_role.choice_field)
+                choice = fields.column(event_role.choice_field).astype(np.int64) & event_role.choice_mask
                 for wanted, chosen in event_role.choices.items():
                     role[rows[choice == wanted]] = chosen
             if event_role.value_field is not None:
@@ -165,7 +165,22 @@ class ExitBuilder:
         newest = int(block.ts_ns.max()) if count else -_FOREVER
         attributed = AttributedBlock(block, thread, exit_id, vcpu, self._targets, newest)
         self._targets += count
-        return attributed, Timeline(block.ts_ns, thread, role, block.cpu, vcpu, value, reason, target)
+        timeline = Timeline(block.ts_ns, thread, role, block.cpu, vcpu, value, reason, target)
+        return attributed, self._with_other_threads(block, timeline)
+
+    def _with_other_threads(self, block: EventBlock, rows: Timeline) -> Timeline:
+        """Add a row for the second thread of each event that says something of two."""
+        parts = [rows]
+        for kind, fields in block.fields.items():
+            event_role = self._role(kind)
+            if event_role.other_thread_field is None:
+                continue
+            thread = self.threads.known(fields.column(event_role.other_thread_field))
+            known = thread != _UNKNOWN
+            other = rows.take(block.rows[kind][known])
+            role = np.full(len(other), event_role.other_role, np.uint8)
+            parts.append(replace(other, thread=thread[known], role=role, target=np.full(len(other), NONE)))
+        return Timeline.concat(parts)
 
     def _role(self, kind: int) -> EventRole:
         if kind not in self._roles:

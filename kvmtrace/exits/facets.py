@@ -25,6 +25,7 @@ class Facets:
     userspace_ns: NDArray[np.int64]
     blocked_ns: NDArray[np.int64]
     polled_ns: NDArray[np.int64]
+    preempted_ns: NDArray[np.int64]
     eoi: NDArray[np.bool_]
     nested: NDArray[np.bool_]
 
@@ -36,6 +37,7 @@ class Facets:
             np.zeros(exits, np.uint64),
             np.zeros(exits, np.bool_),
             np.full(exits, -1, np.int64),
+            np.zeros(exits, np.int64),
             np.zeros(exits, np.int64),
             np.zeros(exits, np.int64),
             np.zeros(exits, np.bool_),
@@ -65,6 +67,8 @@ def find_facets(
         if wanted in present:
             np.add.at(times, rank[role == wanted], value[role == wanted].view(np.int64))
     _find_userspace_time(facets, rank, role, since_exit_ns, latency_ns)
+    if Role.PREEMPTED in present:
+        _find_preempted_time(facets, rank, role, since_exit_ns)
     return facets
 
 
@@ -100,3 +104,14 @@ def _find_userspace_time(
     np.subtract.at(spent, rank[leave], since_exit_ns[leave])
     bounded = went & (leaves == returns) & (leaves > 0) & (spent >= 0)
     facets.userspace_ns[bounded] = spent[bounded]
+
+
+def _find_preempted_time(
+    facets: Facets, rank: NDArray[np.int64], role: NDArray[np.uint8], since_exit_ns: NDArray[np.int64]
+) -> None:
+    """Time from losing the CPU to the next time of having one; after a sleep there is no loss before it."""
+    switches = np.flatnonzero((role == Role.PREEMPTED) | (role == Role.RUNNING))
+    lost, back = switches[:-1], switches[1:]
+    pairs = (rank[lost] == rank[back]) & (role[lost] == Role.PREEMPTED) & (role[back] == Role.RUNNING)
+    waits = since_exit_ns[back[pairs]] - since_exit_ns[lost[pairs]]
+    np.add.at(facets.preempted_ns, rank[lost[pairs]], waits)

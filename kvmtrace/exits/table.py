@@ -30,7 +30,7 @@ class ExitTable:
         self._architecture = architecture
         self._builder = builder
         roles = [architecture.role(kind) for kind in facts.events]
-        self._recorded = {r for role in roles for r in (role.role, *role.choices.values())}
+        self._recorded = {recorded for role in roles for recorded in role.roles}
         self.schema = pa.schema([_dictionary_field(field) for field in EXITS.arrow_schema()])
 
     def table(self, exits: Exits) -> pa.Table:
@@ -66,6 +66,7 @@ class ExitTable:
             ),
             "blocked_ns": self._time(Role.BLOCKED, facets.blocked_ns, exits.suspect),
             "polled_ns": self._time(Role.POLLED, facets.polled_ns, exits.suspect),
+            "preempted_ns": self._time(Role.PREEMPTED, facets.preempted_ns, exits.suspect),
             "eoi": self._flag(Role.EOI, facets.eoi, exits.suspect),
             "nested": self._nested(facets.nested),
             "closed_by": pa.DictionaryArray.from_arrays(pa.array(exits.closed_by), _CLOSED_BY),

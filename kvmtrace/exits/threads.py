@@ -6,7 +6,7 @@ thread of the process while the first is in the guest belongs to a second VM of 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,6 +47,11 @@ class Threads:
         codes = self._by_tid[tid]
         # A tid that two processes had within one block needs the slow way.
         return codes if (self.pid[codes] == pid).all() else self._slow_codes(pid, tid)
+
+    def known(self, tid: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
+        """Return the code of the newest thread of each tid, -1 for one that had no event yet."""
+        inside = (tid >= 0) & (tid < len(self._by_tid))
+        return np.where(inside, self._by_tid[np.where(inside, tid, 0)], _UNKNOWN).astype(np.int32)
 
     def _slow_codes(self, pid: NDArray[np.int32], tid: NDArray[np.int32]) -> NDArray[np.int32]:
         keys = pid.astype(np.int64) << 32 | tid.view(np.uint32)

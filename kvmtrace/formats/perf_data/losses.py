@@ -54,7 +54,8 @@ class LossFinder:
         if said is None or said.events == 0:
             return
         if kind == RecordType.LOST_SAMPLES or said.ts_ns is None:
-            yield Loss(RecordType(kind).name, said.events, said.cpu, None, None)
+            # perf record writes LOST_SAMPLES at its end with an empty trailer: no time, and no CPU either.
+            yield Loss(RecordType(kind).name, said.events, said.cpu if said.ts_ns else None, None, None)
             return
         yield Loss("LOST", said.events, said.cpu, self._before(said.cpu, said.ts_ns, ts_before, cpu_before), said.ts_ns)
 
