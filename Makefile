@@ -1,7 +1,10 @@
 # Everything runs in .venv, which the first target that needs it makes. pip asks the index that it is configured for.
 #
 #     make demo           two real recordings: ingest, report, before and after
-#     make test           everything that checks the project
+#     make test           everything that checks the project: the next three
+#     make lint           ruff, import-linter, sqlfluff
+#     make types          mypy
+#     make tests          pytest, with the built wheel
 #     make bench          times and memory beside perf (BENCH="-n 400000 --runs 3" for a quick look)
 #     make format         format the code and mend what ruff can mend
 #     make docs           write again what the docs take from the code: tables, the demo's output
@@ -16,7 +19,8 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RECORDINGS := tests/data/recordings
 DEMO := demo
 
-.PHONY: help demo test bench format docs constraints clean
+.PHONY: help demo test lint types tests bench format docs constraints clean
+.NOTPARALLEL:
 
 help:
 	@sed -n 's/^#     //p' Makefile
@@ -45,12 +49,19 @@ demo: $(VENV)/.runtime
 	@echo "store: $(DEMO)/store"
 	@echo "plots: $(DEMO)/pv-eoi-off.png $(DEMO)/pv-eoi-on.png"
 
-test: $(VENV)/.development
+# make --keep-going test runs the tests even where the lint or the types fail.
+test: lint types tests
+
+lint: $(VENV)/.development
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/sqlfluff lint --processes $(JOBS) queries
+
+types: $(VENV)/.development
 	$(BIN)/mypy
+
+tests: $(VENV)/.development
 	$(BIN)/pytest -n $(JOBS)
 
 bench: $(VENV)/.development

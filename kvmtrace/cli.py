@@ -67,11 +67,13 @@ def run(arguments: Sequence[str]) -> int:
     except TyperException as error:
         return _fail_usage(error)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted", None, ExitCode.INTERRUPTED)
+        code = ExitCode.INTERRUPTED
     except BrokenPipeError:
         # Whoever read has seen enough. Python would flush once more at exit, and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
+    if code == ExitCode.INTERRUPTED:  # some versions of typer return it, others raise
+        return _fail("interrupted", None, ExitCode.INTERRUPTED)
     return code if isinstance(code, int) else ExitCode.OK
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,7 +15,7 @@ from kvmtrace.query_file import Column, Parameter, Query, cast, read
 from kvmtrace.store.views import event_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from kvmtrace.store.connection import Result, StoreConnection
     from kvmtrace.store.manifest import Manifest
@@ -31,6 +33,8 @@ __all__ = [
     "load",
     "run",
 ]
+
+_LINE = re.compile(r"LINE (\d+):")  # where DuckDB says that the trouble is, counted from the start of the statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,24 +129,35 @@ def _require(connection: StoreConnection, manifest: Manifest, table: str) -> Non
 def execute(connection: StoreConnection, query: Query, binding: Binding) -> Result:
     """Run a query with the values of `bind`. UsageError: its header does not say what it does."""
     check_statement(connection, query)
-    result = connection.query(query.sql, binding.values, fields=query.fields)
+    with _naming(query):
+        result = connection.query(query.sql, binding.values, fields=query.fields)
     check_result(query, result)
     return result
 
 
+@contextmanager
+def _naming(query: Query) -> Iterator[None]:
+    """Name the file, and its lines, in errors of its SQL."""
+    try:
+        yield
+    except UsageError as error:
+        hint = _LINE.sub(lambda line: f"LINE {int(line[1]) + query.header_lines}:", error.hint or "")
+        raise UsageError(f"{query.path}: {error.message}", hint=hint or None) from None
+
+
 def check_statement(connection: StoreConnection, query: Query) -> None:
     """Check the SELECT of a query without running it. UsageError: its header lies about it, or it has no order."""
-    statement = connection.check(query.sql)
-    body = query.sql.count("\n", 0, len(query.sql) - len(query.sql.lstrip())) + 1
+    with _naming(query):
+        statement = connection.check(query.sql)
     declared = {parameter.name: parameter.line for parameter in query.parameters}
     for name in sorted(statement.parameters - declared.keys()):
         before = query.sql.partition(f"${name}")[0]
-        query.refuse(before.count("\n") + 1, f"${name} is used and not declared")
+        query.refuse(query.header_lines + before.count("\n") + 1, f"${name} is used and not declared")
     for name, line in declared.items():
         if name not in statement.parameters:
             query.refuse(line, f"param {name} is declared and not used")
     if not statement.ordered:
-        query.refuse(body, "expected ORDER BY after the outermost SELECT, found none")
+        query.refuse(query.header_lines + 1, "expected ORDER BY after the outermost SELECT, found none")
     for table in query.requires:
         if table not in statement.tables:
             query.refuse(1, f"requires: {table} is declared and not read")

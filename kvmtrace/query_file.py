@@ -76,6 +76,7 @@ class Query:
     columns: tuple[Column, ...]
     fields: dict[str, dict[str, str]]  # table → column → type
     sql: str
+    header_lines: int  # lines of the file before the SQL
 
     def refuse(self, line: int, message: str) -> NoReturn:
         """Raise the UsageError that says what is wrong with the file, and where."""
@@ -85,7 +86,7 @@ class Query:
 def read(path: Path) -> Query:
     """Read the query in a file. UsageError: the file or its header cannot be read."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: expected an SQL file, found {error}") from None
     header: _Header = {kind: [] for kind in _FORMS}
@@ -100,12 +101,14 @@ def read(path: Path) -> Query:
                 "-- column NAME TYPE: …",
             )
         header[match[1]].append((number, parts.groupdict()))
-    query = _query(path, header, "\n" * length + "\n".join(lines[length:]))
+    query = _query(path, header, lines)
     _check_header(query, header)
     return query
 
 
-def _query(path: Path, header: _Header, sql: str) -> Query:
+def _query(path: Path, header: _Header, lines: list[str]) -> Query:
+    start = next((n for n, line in enumerate(lines) if line.strip() and not line.startswith("--")), len(lines))
+
     def text(parts: dict[str, str | None], key: str) -> str:
         return (parts[key] or "").strip()
 
@@ -123,7 +126,8 @@ def _query(path: Path, header: _Header, sql: str) -> Query:
         ),
         columns=tuple(Column(text(p, "name"), text(p, "type"), text(p, "text"), n) for n, p in header["column"]),
         fields=fields,
-        sql=sql,
+        sql="\n".join(lines[start:]),
+        header_lines=start,
     )
 
 

@@ -1,6 +1,6 @@
 """The parts of the docs that are taken from the code: `python -m tests.generated_docs` writes them again.
 
-Such a part stands between `<!-- begin NAME: … -->` and `<!-- end NAME -->`.
+Such a part stands between `<!-- begin NAME -->` and `<!-- end NAME -->`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ PARTS = {"tables": "docs/store.md", "report": "README.md", "before and after": "
 """Name of each part → the file that has it."""
 
 _ROWS_SHOWN = 14
-_PART = re.compile(r"(?<=<!-- begin (?P<name>[a-z ]+) -->\n).*?(?=<!-- end (?P=name) -->)", re.DOTALL)
+_PART = re.compile(
+    r"(?P<begin><!-- begin (?P<name>[a-z ]+) -->\n)(?P<text>.*?)(?P<end><!-- end (?P=name) -->)", re.DOTALL
+)
 
 
 def demo_commands() -> list[list[str]]:
@@ -50,13 +52,13 @@ def run_kvmtrace(arguments: Sequence[str], folder: Path) -> str:
     if code:
         raise AssertionError(f"kvmtrace {shlex.join(arguments)}: exit code {code}: {errors.getvalue()}")
     output.flush()
-    return output.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    return output.buffer.getvalue().decode()
 
 
 def demo_parts(folder: Path) -> dict[str, str]:
     """Run the demo in `folder` and return the parts of the docs that show what it prints."""
     printed = {shlex.join(command): run_kvmtrace(command, folder) for command in demo_commands()}
-    report = next(text for command, text in printed.items() if command.startswith("report pv-eoi-on"))
+    report = next(text for command, text in printed.items() if command.startswith("report pv-eoi-off"))
     table = next(text for command, text in printed.items() if command.startswith("query exits-before-after"))
     first_rows = [line.rstrip() for line in table.splitlines()][: 2 + _ROWS_SHOWN]
     return {"report": _block(report.splitlines()), "before and after": _block([*first_rows, "…"])}
@@ -78,14 +80,14 @@ def table_reference() -> str:
 
 def current(name: str) -> str:
     """Return a part as its file has it now."""
-    parts = {match["name"]: match[0] for match in _PART.finditer((ROOT / PARTS[name]).read_text())}
+    parts = {match["name"]: match["text"] for match in _PART.finditer((ROOT / PARTS[name]).read_text())}
     return parts[name]
 
 
 def _replace(parts: dict[str, str]) -> None:
     for file in sorted(set(PARTS.values())):
         path = ROOT / file
-        path.write_text(_PART.sub(lambda match: parts[match["name"]], path.read_text()))
+        path.write_text(_PART.sub(lambda match: match["begin"] + parts[match["name"]] + match["end"], path.read_text()))
 
 
 def _block(lines: Iterable[str]) -> str:

@@ -16,7 +16,13 @@ HALT = Key("hlt")
 
 
 def bucket_row(
-    key: Key, latencies_ns: list[int], *, idle: bool = False, suspect: bool = False, n: int = 0, **more: Any
+    key: Key,
+    latencies_ns: list[int],
+    *,
+    idle: bool = False,
+    suspect: bool = False,
+    n: int = 0,
+    userspace: int | None = 0,
 ) -> BucketRow:
     """Return a row of exits with these latencies, or of `n` exits outside the latency figures."""
     timed = bool(latencies_ns)
@@ -27,7 +33,7 @@ def bucket_row(
         low_ns=min(latencies_ns) if timed else None,
         high_ns=max(latencies_ns) if timed else None,
         n=n or len(latencies_ns),
-        userspace=more.pop("userspace", 0),
+        userspace=userspace,
         sum_ns=sum(latencies_ns) if timed else None,
         sum_sq_ns2=float(sum(ns**2 for ns in latencies_ns)) if timed else None,
         min_ns=min(latencies_ns) if timed else None,
@@ -43,7 +49,7 @@ ROWS = [
     bucket_row(MSR_DEADLINE, [], suspect=True, n=12, userspace=None),
     bucket_row(MSR_OTHER, [2000, 2010, 2020]),
     bucket_row(PAGE_FAULT, [700], userspace=1),
-    bucket_row(HALT, [3_000_000, 3_000_001], idle=True),
+    bucket_row(HALT, [3_000_000, 3_040_000], idle=True),
     bucket_row(HALT, [], idle=True, n=1),
 ]
 """99 quick MSR writes and a slow one, 12 suspect ones, 3 of other MSRs, a page fault, three idle exits."""
@@ -51,7 +57,7 @@ ROWS = [
 
 def manifest(**facts: Any) -> Manifest:  # noqa: ANN401 - any fact of a manifest
     """Return the manifest of a recording of two seconds; `facts` replace what it says."""
-    told = {
+    told: dict[str, Any] = {
         "run_id": "6e163c13fcf26b85",
         "kind": "recording",
         "source": Source("guest.perf.data", "perf.data", 1_841_830, "blake3:" + "0" * 64),

@@ -44,7 +44,7 @@ def add_run(store: Path, run_id: str, tables: Mapping[str, pa.Table] | None = No
     """
     folder = run_folder(store, run_id)
     folder.mkdir(parents=True)
-    infos, tracepoints = {}, [Tracepoint(*pair, samples=0, rows=0) for pair in facts.pop("enabled", ())]
+    infos, tracepoints = {}, [Tracepoint(system, name, 0, 0) for system, name in facts.pop("enabled", ())]
     for path, table in (tables or {}).items():
         in_parts = path == "exits" or path.startswith("events/")
         file = folder / path / "part-0.parquet" if in_parts else folder / f"{path}.parquet"

@@ -26,11 +26,17 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
-def add(store: Path, run_id: str, name: str = "perf.data", **facts: object) -> None:
-    source = Source(
-        name, "perf.data", 1, DIGEST, part=facts.pop("part", None), part_label=facts.pop("part_label", None)
-    )  # type: ignore[arg-type]
-    add_run(store, run_id, source=source, **facts)
+def add(
+    store: Path,
+    run_id: str,
+    name: str = "perf.data",
+    *,
+    part: str | None = None,
+    part_label: str | None = None,
+    ingested_at: str = "2026-01-01T00:00:00Z",
+) -> None:
+    source = Source(name, "perf.data", 1, DIGEST, part, part_label)
+    add_run(store, run_id, source=source, ingested_at=ingested_at)
 
 
 def test_no_store_is_an_error_that_says_how_to_make_one(store: Path) -> None:

@@ -5,135 +5,26 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import pyarrow as pa
 import pytest
-from store_builder import add_run, event, exits, fixed_table
+from query_samples import SECOND, U32, U64, make_store, turned
+from store_builder import add_run, event
 
 from kvmtrace import queries
 from kvmtrace.errors import ExitCode, UsageError
 from kvmtrace.report.tables import TableFormat, render
-from kvmtrace.store.catalogue import Catalogue
 from kvmtrace.store.connection import Result, StoreConnection
-from kvmtrace.store.label import Label
-from kvmtrace.store.manifest import Source, Tracepoint
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from kvmtrace.store.manifest import Tracepoint
 
 GOLDEN = Path(__file__).parent / "golden" / "queries"
 LIBRARY = {query.name: query for query in queries.catalogue()}
 OWN = sorted(name for name in LIBRARY if not name.startswith("report/"))  # those of the report are tested with it
 
-U8, U32, U64, I32 = pa.uint8(), pa.uint32(), pa.uint64(), pa.int32()
-MSR = {"write": U32, "ecx": U32, "data": U64, "exception": U8}
-PIO = {"rw": U32, "port": U32, "size": U32, "count": U32, "val": U32}
-FAULT = {"vcpu_id": U32, "guest_rip": U64, "fault_address": U64, "error_code": U64}
-SECOND = 10**9
-
-# exit_id is the row's place. Latencies are chosen so that each sum tells which exits are in it.
-EXITS = exits(
-    dict(vm_id="7", vcpu=0, cpu=0, reason="npf", latency_ns=1000, guest_ns=10, detail_kind="gpa", detail=0xFEE000B0, detail_name="APIC_EOI", userspace=False, userspace_ns=0, exit_ts_ns=1 * SECOND),
-    dict(vm_id="7", vcpu=0, cpu=1, reason="npf", latency_ns=3000, guest_ns=20, detail_kind="gpa", detail=2**63, userspace=False, userspace_ns=0, exit_ts_ns=1 * SECOND + 1),
-    dict(vm_id="7", vcpu=0, cpu=0, reason="io", latency_ns=100_000, guest_ns=None, detail_kind="port", detail=0x3F8, detail_name="COM1 data", userspace=True, userspace_ns=90_000, exit_ts_ns=2 * SECOND),
-    dict(vm_id="7", vcpu=1, cpu=1, reason="io", latency_ns=50_000, guest_ns=30, detail_kind="port", detail=0x3F8, detail_name="COM1 data", userspace=True, userspace_ns=None, exit_ts_ns=2 * SECOND + 5),
-    dict(vm_id="7", vcpu=1, cpu=1, reason="hlt", idle=True, latency_ns=2_000_000, guest_ns=40, userspace=False, userspace_ns=0, blocked_ns=1_900_000, polled_ns=0, exit_ts_ns=2 * SECOND + 6),
-    dict(vm_id="7", vcpu=1, cpu=1, reason="hlt", idle=True, latency_ns=None, closed_by="end", exit_ts_ns=5 * SECOND),
-    dict(vm_id="7", vcpu=1, cpu=0, reason="msr", latency_ns=7000, guest_ns=50, detail_kind="msr", detail=0x6E0, detail_name="IA32_TSC_DEADLINE", userspace=False, userspace_ns=0, exit_ts_ns=3 * SECOND),
-    dict(vm_id="7", vcpu=1, cpu=0, reason="msr", latency_ns=900_000_000, guest_ns=60, detail_kind="msr", detail=0x6E0, detail_name="IA32_TSC_DEADLINE", suspect=True, exit_ts_ns=3 * SECOND + 1),
-    dict(vm_id="8", vcpu=None, cpu=0, reason="hypercall", latency_ns=0, detail_kind="hypercall", detail=10, detail_name="KVM_HC_SEND_IPI", userspace=False, userspace_ns=0, exit_ts_ns=4 * SECOND - 1),
-)  # fmt: skip
-EVENTS = {
-    "events/kvm/kvm_msr": event(
-        MSR,
-        {"write": 1, "ecx": 0x6E0, "data": 1, "exception": 0, "exit_id": 6},
-        {"write": 1, "ecx": 0x6E0, "data": 2, "exception": 0, "exit_id": 7},
-        {"write": 0, "ecx": 0x6E0, "data": 2, "exception": 0, "exit_id": 6},
-        {"write": 1, "ecx": 0xC0000080, "data": 2, "exception": 1, "exit_id": None},
-    ),
-    "events/kvm/kvm_pio": event(
-        PIO,
-        {"rw": 1, "port": 0x3F8, "size": 1, "count": 1, "val": 65, "exit_id": 2},
-        {"rw": 1, "port": 0x3F8, "size": 1, "count": 16, "val": 65, "exit_id": 3},
-        {"rw": 0, "port": 0x3FD, "size": 1, "count": 1, "val": 1, "exit_id": None},
-    ),
-    "events/kvm/kvm_hypercall": event({"nr": U64, "a0": U64}, {"nr": 10, "a0": 1, "exit_id": 8}, {"nr": 5, "a0": 1}),
-    "events/kvm/kvm_page_fault": event(
-        FAULT,
-        {"vcpu_id": 0, "guest_rip": 1, "fault_address": 0xFEE000B0, "error_code": 0x100000002, "exit_id": 0},
-        {"vcpu_id": 0, "guest_rip": 1, "fault_address": 0xFEE00FFF, "error_code": 0x100000004, "exit_id": 1},
-        {"vcpu_id": 0, "guest_rip": 1, "fault_address": 2**64 - 1, "error_code": 0, "exit_id": None},
-    ),
-    "events/kvm/kvm_userspace_exit": event(
-        {"reason": U32, "errno": I32},
-        {"reason": 2, "errno": 0, "exit_id": 2},
-        {"reason": 2, "errno": 0, "exit_id": 3},
-        {"reason": 99, "errno": 0},
-        {"reason": 10, "errno": -4},
-        {"reason": 10, "errno": -14},
-    ),
-    "events/kvm/kvm_inj_virq": event({"vector": U32}, {"vector": 1}, {"vector": 2}),
-}
-SYMBOLS = fixed_table(
-    "symbols", [{"system": "kvm", "event": "kvm_userspace_exit", "field": "reason", "value": 2, "name": "KVM_EXIT_IO"}]
-)
 PARAMETERS = {
     "exits-before-after": {"base_run_id": "off", "new_run_id": "on"},
     "exits-by-detail": {"top": "6"},
     "rate-over-time": {"step_s": "0.75"},
 }
-
-
-def counter(name: str, value: float | None, **more: object) -> dict[str, object]:
-    return {"event": name, "system": "kvm", "value": value, "state": "counted", "line": 1, **more}
-
-
-def turned(table: pa.Table) -> pa.Table:
-    return table.take(range(table.num_rows - 1, -1, -1))
-
-
-def make_store(store: Path, arranged: Callable[[pa.Table], pa.Table]) -> Path:
-    times = {"first_ts_ns": 1 * SECOND, "last_ts_ns": 4 * SECOND, "elapsed_ns": 3 * SECOND}
-    off = {"exits": EXITS, "symbols": SYMBOLS, **EVENTS}
-    on = {
-        "exits": exits({"reason": "npf", "latency_ns": 1}, {"reason": "cpuid", "latency_ns": 2}),
-        "events/kvm/kvm_inj_virq": event({"vector": U32}, *[{"vector": 1}] * 4),
-    }
-    add_run(
-        store,
-        "00aa",
-        {path: arranged(table) for path, table in off.items()},
-        exits={"rows": 9, "suspect": 1},
-        enabled=[("kvm", "kvm_vcpu_wakeup")],
-        **times,
-    )
-    add_run(
-        store,
-        "11bb",
-        {path: arranged(table) for path, table in on.items()},
-        enabled=[("kvm", "kvm_msr")],
-        enabled_ns=2 * SECOND,
-        **times,
-    )
-    for run_id, part, seconds, counts in (
-        ("22cc", "#1", 1.002100578, {"kvm_exit": 49849, "kvm_inj_virq": 21115, "kvm_entry": 47357, "kvm_cr": 0}),
-        ("33dd", "#2", 1.002039622, {"kvm_exit": 29595, "kvm_inj_virq": 24884, "kvm_entry": 28354, "kvm_cr": None}),
-    ):
-        rows = [counter(name, value) for name, value in counts.items()]
-        rows.append(counter("task-clock", 3.5, system=None, unit="msec"))
-        add_run(
-            store,
-            run_id,
-            {"counters": fixed_table("counters", rows)},
-            kind="counters",
-            source=Source("004.txt", "perf stat", 1, "blake3:0", part),
-            elapsed_ns=round(seconds * SECOND),
-        )
-    catalogue = Catalogue(store)
-    for run_id, label in {"00aa": "off", "11bb": "on", "22cc": "before", "33dd": "after"}.items():
-        catalogue.set_label(run_id, Label(label))
-    return store
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +86,6 @@ def test_names_of_times_carry_their_unit(name: str) -> None:
 
 
 def test_the_seed_of_2012_gives_its_published_ratios(store: Path) -> None:
-    """49,849 → 29,595 exits in a second: ×0.594, and per injected interrupt 2.361 → 1.189 = ×0.504."""
     rows = as_rows(answer(store, "exits-before-after", base_run_id="before", new_run_id="after"))
     (kvm_exit,) = (row for row in rows if row["item"] == "kvm:kvm_exit")
     assert (kvm_exit["base_n"], kvm_exit["new_n"]) == (49849, 29595)
@@ -270,7 +160,7 @@ def test_a_run_may_be_given_as_on_the_command_line(store: Path) -> None:
         ("page-faults", {"page_bytes": "-1"}, "page_bytes: expected UBIGINT, found '-1'", None),
         ("exits-before-after", {}, "exits-before-after needs a run for base_run_id", "-p base_run_id=RUN"),
         ("exits-by-reason", {"run_id": "zz"}, "no run is called 'zz'", "kvmtrace runs"),
-        ("exits-by-reason", {"run_id": "before"}, "exits was not recorded in run 22cc (a run of counters)", "tracepoints"),
+        ("exits-by-vcpu", {"run_id": "before"}, "exits was not recorded in run 22cc (a run of counters)", "table"),
         ("io-by-port", {"run_id": "on"}, "kvm_pio was not recorded in run 11bb (11bb.data)", "tracepoints"),
     ],
 )  # fmt: skip
@@ -372,8 +262,17 @@ def test_a_query_whose_header_lies_is_refused_at_its_line(
     assert TRUE.count(true) == 1
     path.write_text(TRUE.replace(true, lie))
     with pytest.raises(UsageError) as error:
-        answer(store, str(path), **{"run_id": "off"})
+        answer(store, str(path), run_id="off")
     assert error.value.message.startswith(f"{path}:{line}: {message}")
+
+
+def test_an_error_of_the_sql_names_the_file_and_its_line(store: Path, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.sql"
+    path.write_text(TRUE.replace("    reason,\n", "    raeson,\n"))
+    with pytest.raises(UsageError, match=r'Referenced column "raeson" not found') as error:
+        answer(store, str(path), run_id="off")
+    assert error.value.message.startswith(f"{path}: ")
+    assert "LINE 8: " in (error.value.hint or "")
 
 
 @pytest.mark.parametrize(

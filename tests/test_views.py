@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
@@ -19,6 +19,9 @@ from kvmtrace.store.column_types import common_type, duckdb_type
 from kvmtrace.store.connection import StoreConnection
 from kvmtrace.store.label import Label
 from kvmtrace.store.manifest import Lost, Source, StoredNote, encode_name, run_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -121,7 +124,8 @@ def test_columns_of_kernels_are_united_by_name_integers_widened_and_the_missing_
     )
     own = {k: v for k, v in columns(store, "kvm_x").items() if k not in {c.name for c in schema.EVENT_COLUMNS}}
     assert own == {
-        "run_id": "VARCHAR", "b": "UBIGINT", "a": "BIGINT", "flag": "UTINYINT", "name": "VARCHAR", "list": "INTEGER[]", "c": "TINYINT",
+        "run_id": "VARCHAR", "b": "UBIGINT", "a": "BIGINT", "flag": "UTINYINT", "name": "VARCHAR", "list": "INTEGER[]",
+        "c": "TINYINT",
     }  # fmt: skip
     assert rows(store, "SELECT run_id, a, b, flag, name, list, c FROM kvm_x ORDER BY run_id") == [
         ("aa", -1, 1, 1, "n", [1], None),
@@ -295,15 +299,17 @@ def thousands_of_runs(store: Path, n: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_store_of_thousands_of_runs_does_not_cost_seconds_to_open(store: Path) -> None:
+def test_a_store_of_thousands_of_runs_costs_little_more_to_open_than_reading_its_manifests(store: Path) -> None:
     thousands_of_runs(store, 2000)
-    started = time.perf_counter()
+    started = time.process_time()
+    for path in store.glob("runs/*/run.json"):
+        json.loads(path.read_text())
+    reading = time.process_time() - started
+    started = time.process_time()
     with StoreConnection(store) as connection:
         one = connection.query("SELECT count(*) FROM exits WHERE run_id = $id", {"id": f"{77:016x}"}).rows
-        took = time.perf_counter() - started
-        explained = connection.query(
-            "EXPLAIN ANALYZE SELECT count(*) FROM exits WHERE run_id = '000000000000004d'"
-        ).rows
+        opening = time.process_time() - started
+        plan = connection.query("EXPLAIN ANALYZE SELECT count(*) FROM exits WHERE run_id = '000000000000004d'").rows
     assert one == [(10,)]
-    assert took < 2
-    assert any("Scanning Files: 1/2000" in line for (line,) in explained)
+    assert opening < 6 * reading  # a file opened for each run would cost far more
+    assert any("Scanning Files: 1/2000" in line for (line,) in plan)

@@ -108,7 +108,8 @@ class Architecture(ABC):
         role = self.roles.get((kind.system, kind.name), NO_ROLE)
         if (kind.system, kind.name) == ("sched", "sched_switch"):
             role = _SCHED_SWITCH
-        return role if role.fields <= {f.name for f in kind.format.own_fields} else NO_ROLE
+        needed = role.fields | {self.reason_fields(kind)[1]} if role.role == Role.EXIT else role.fields
+        return role if needed <= kind.format.integer_fields else NO_ROLE
 
     @abstractmethod
     def reason_fields(self, kind: EventKind) -> tuple[str | None, str]:

@@ -66,14 +66,11 @@ class X86(Architecture):
         if not re.fullmatch(r"x86.*|i[3-6]86", arch):
             return False
         wanted = {("kvm", "kvm_exit"): {"exit_reason", "guest_rip"}, ("kvm", "kvm_entry"): {"vcpu_id"}}
-        return any(
-            wanted.get((kind.system, kind.name), {""}) <= {f.name for f in kind.format.own_fields}
-            for kind in facts.events
-        )
+        return any(wanted.get((kind.system, kind.name), {""}) <= kind.format.integer_fields for kind in facts.events)
 
     def reason_fields(self, kind: EventKind) -> tuple[str | None, str]:
         """Return isa (recorded since 2.6.39) and exit_reason."""
-        return ("isa" if any(f.name == "isa" for f in kind.format.own_fields) else None), "exit_reason"
+        return ("isa" if "isa" in kind.format.integer_fields else None), "exit_reason"
 
     def reason(self, kind: EventKind, isa: int | None, code: int) -> Reason:
         """Return what a recorded reason means, as the recording's own print fmt names it."""

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from kvmtrace.errors import UsageError
 from kvmtrace.report.tables import TableFormat
 
 DEFAULT_STORE = Path("kvmtrace-store")
@@ -22,8 +23,6 @@ TagOption = Annotated[list[str] | None, typer.Option("--tag", metavar="K=V", hel
 
 def pairs(texts: list[str] | None, option: str) -> dict[str, str]:
     """Return the key=value pairs of a repeatable option. UsageError: one is not such a pair, or a key comes twice."""
-    from kvmtrace.errors import UsageError
-
     found: dict[str, str] = {}
     for text in texts or []:
         key, equals, value = text.partition("=")

@@ -2,6 +2,7 @@
 
 from kvmtrace.commands.options import ForceOption, FormatOption, OutputOption
 from kvmtrace.commands.output import write_output
+from kvmtrace.query_file import Parameter
 from kvmtrace.report.tables import TableFormat, render
 
 
@@ -20,6 +21,5 @@ def queries(
     write_output(render(result, table_format), output, force=force)
 
 
-def _described(parameter: object) -> str:
-    name, default = getattr(parameter, "name", ""), getattr(parameter, "default", None)
-    return name if default is None else f"{name}={default}"
+def _described(parameter: Parameter) -> str:
+    return parameter.name if parameter.default is None else f"{parameter.name}={parameter.default}"

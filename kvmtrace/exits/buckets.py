@@ -182,8 +182,9 @@ def _grouped(keys: tuple[NDArray[np.integer[Any]], ...]) -> tuple[NDArray[np.int
     else:
         packed = keys[0].astype(np.int64)
         for key, width in zip(keys[1:], widths[1:], strict=True):
-            packed <<= width
-            packed |= key
+            if width:
+                packed <<= width
+                packed |= key
         order = np.argsort(packed)
         changes = np.diff(packed[order]) != 0
     return order, np.concatenate([[0], np.flatnonzero(changes) + 1])

@@ -14,7 +14,7 @@ from kvmtrace.exits.doubts import Holes
 from kvmtrace.exits.facets import Facets, find_facets
 from kvmtrace.exits.pairing import NONE, Pairs, pair
 from kvmtrace.exits.reasons import Reasons
-from kvmtrace.exits.threads import Threads, VirtualMachines
+from kvmtrace.exits.threads import GuestStays, Threads, VirtualMachines
 from kvmtrace.exits.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class ExitBuilder:
                 value[rows] = exit_id[rows].view(np.uint64)
                 reason[rows] = self.reasons.codes(self.facts.events[kind], fields)
                 self.tally.exits += len(rows)
-            if any(f.name == "vcpu_id" for f in self.facts.events[kind].format.own_fields):
+            if "vcpu_id" in self.facts.events[kind].format.integer_fields:
                 vcpu[rows] = fields.column("vcpu_id").astype(np.int32)
         target = np.arange(self._targets, self._targets + count)
         newest = int(block.ts_ns.max()) if count else -_FOREVER
@@ -247,10 +247,9 @@ class ExitBuilder:
             vcpu = np.where(vcpu == _UNKNOWN, self.threads.vcpu[thread], vcpu)
         paired = closed_by == ClosedBy.ENTRY
         latency = np.where(paired, end_ts - exit_ts, -1)
-        after_entry = (opener != NONE) & (rows.role[opener] == Role.ENTRY)
         exits = Exits(
             exit_id=rows.value[exit_row].view(np.int64),
-            vm=self.vms.of(thread, vcpu, self._in_guest()),
+            vm=self.vms.of(thread, vcpu, GuestStays(rows)),
             vcpu=vcpu,
             tid=self.threads.tid[thread],
             cpu=cpu,
@@ -258,7 +257,7 @@ class ExitBuilder:
             exit_ts_ns=exit_ts,
             entry_ts_ns=np.where(paired, end_ts, -1),
             latency_ns=latency,
-            guest_ns=np.where(after_entry, exit_ts - rows.ts_ns[opener], -1),
+            guest_ns=self._guest_times(rows, exit_row, opener),
             reason=reason,
             facets=self._facets(rows, pairs, chosen, latency),
             closed_by=closed_by,
@@ -267,6 +266,16 @@ class ExitBuilder:
         self.tally.closed_by += np.bincount(closed_by, minlength=len(ClosedBy))
         self.tally.suspect += int(exits.suspect.sum())
         return exits
+
+    def _guest_times(self, rows: Timeline, exit_row: NDArray[np.int64], opener: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the time from the entry before each exit, -1 where that entry may not be the newest one."""
+        entered, left = rows.ts_ns[opener], rows.ts_ns[exit_row]
+        vcpu, own_vcpu = rows.vcpu[opener], rows.vcpu[exit_row]
+        known = (opener != NONE) & (rows.role[opener] == Role.ENTRY)
+        known &= (vcpu == own_vcpu) | (vcpu == _UNKNOWN) | (own_vcpu == _UNKNOWN)
+        known &= ~self._holes.within(rows.cpu[opener], entered, left)
+        known &= ~self._holes.within(rows.cpu[exit_row], entered, left)
+        return np.where(known, left - entered, -1)
 
     def _unexplained(self, closed_by: NDArray[np.int8], reason: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Tell for each exit whether an entry must be missing behind it."""
@@ -288,12 +297,6 @@ class ExitBuilder:
             return Facets.nothing(len(chosen))
         since = rows.ts_ns[telling] - rows.ts_ns[pairs.exits[chosen[rank]]]
         return find_facets(rank, rows.role[telling], rows.value[telling], since, latency)
-
-    def _in_guest(self) -> NDArray[np.bool_]:
-        """Tell by thread code whether the thread's newest boundary before this drain was an entry."""
-        in_guest = np.zeros(len(self.threads), np.bool_)
-        in_guest[self._carry.thread[self._carry.role == Role.ENTRY]] = True
-        return in_guest
 
 
 def _closed_by(

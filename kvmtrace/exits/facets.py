@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,18 +31,23 @@ class Facets:
 
     @classmethod
     def nothing(cls, exits: int) -> Facets:
-        """Return the facets of exits with no event inside."""
+        """Return the facets of exits with no event inside: one value for all, which cannot be written to."""
+        number, flag = np.broadcast_to(np.int64(0), exits), np.broadcast_to(np.False_, exits)
         return cls(
-            np.full(exits, NO_DETAIL, np.int8),
-            np.zeros(exits, np.uint64),
-            np.zeros(exits, np.bool_),
-            np.full(exits, -1, np.int64),
-            np.zeros(exits, np.int64),
-            np.zeros(exits, np.int64),
-            np.zeros(exits, np.int64),
-            np.zeros(exits, np.bool_),
-            np.zeros(exits, np.bool_),
+            detail_rule=np.broadcast_to(np.int8(NO_DETAIL), exits),
+            detail=np.broadcast_to(np.uint64(0), exits),
+            userspace=flag,
+            userspace_ns=np.broadcast_to(np.int64(-1), exits),
+            blocked_ns=number,
+            polled_ns=number,
+            preempted_ns=number,
+            eoi=flag,
+            nested=flag,
         )
+
+    def writable(self) -> Facets:
+        """Return a copy with arrays of its own."""
+        return Facets(*(np.array(getattr(self, f.name)) for f in fields(self)))
 
 
 def find_facets(
@@ -57,7 +62,7 @@ def find_facets(
     rank, role, value, since_exit_ns: one for each event that lies in an exit and says something, in the order of
     time; rank is the index of its exit. latency_ns: one for each exit, -1 where it has none.
     """
-    facets = Facets.nothing(len(latency_ns))
+    facets = Facets.nothing(len(latency_ns)).writable()
     present = set(np.unique(role).tolist())
     _find_detail(facets, rank, role, value, present)
     for wanted, flags in ((Role.USERSPACE, facets.userspace), (Role.EOI, facets.eoi), (Role.NESTED, facets.nested)):
@@ -75,7 +80,7 @@ def find_facets(
 def _find_detail(
     facets: Facets, rank: NDArray[np.int64], role: NDArray[np.uint8], value: NDArray[np.uint64], present: set[int]
 ) -> None:
-    # The last assignment stands: so the least of the rules comes first, and of one rule the last event.
+    # The last assignment stands, so the first event of an exit comes last, and the first rule behind all others.
     for wanted in sorted((r for r in present if r >= Role.DETAIL), reverse=True):
         rows = np.flatnonzero(role == wanted)[::-1]
         facets.detail_rule[rank[rows]] = wanted - Role.DETAIL

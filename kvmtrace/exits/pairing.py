@@ -25,10 +25,10 @@ class Pairs:
     exits: NDArray[np.int64]  # row of each exit
     closer: NDArray[np.int64]  # row, NONE: there is none yet
     opener: NDArray[np.int64]  # row, NONE: there is none
-    boundary: NDArray[np.int64]  # for each of the n rows: the last boundary of its thread at or before it, or NONE
     exit_rank: NDArray[np.int64]  # for each of the n rows: index into `exits` of the exit it fell into, or NONE
     lone_entries: NDArray[np.int64]  # rows of entries that follow an entry of their thread
-    carry: NDArray[np.int64]  # rows that the next call needs: each thread's last boundary, and an open exit's events
+    carry: NDArray[np.int64]
+    """Rows that the next call needs: each thread's last boundary; of an open exit its events and the entry before."""
 
 
 def pair(thread: NDArray[np.int32], role: NDArray[np.uint8]) -> Pairs:
@@ -50,34 +50,20 @@ def pair(thread: NDArray[np.int32], role: NDArray[np.uint8]) -> Pairs:
     closer = np.where(is_last[exit_places], NONE, next_bound)
     opener = np.where(follows[exit_places], bounds[exit_places - 1], NONE)
     lone_entries = bounds[after_entry & (bound_role == Role.ENTRY)]
+    needed = is_last.copy()
+    needed[:-1] |= is_last[1:] & after_entry[1:] & (bound_role[1:] == Role.EXIT)
 
+    exit_rank = np.full(len(thread), NONE, np.int64)
     if len(bounds) == len(thread):  # nothing but boundaries
-        boundary = np.arange(len(thread))
-        exit_rank = np.full(len(thread), NONE, np.int64)
         exit_rank[exit_places] = np.arange(len(exit_places))
-        return Pairs(bounds[exit_places], closer, opener, boundary, exit_rank, lone_entries, np.flatnonzero(is_last))
-    boundary, exit_rank, carry = _attribute(thread, is_boundary, bounds, bound_role, exit_places, is_last)
-    return Pairs(bounds[exit_places], closer, opener, boundary, exit_rank, lone_entries, carry)
-
-
-def _attribute(
-    thread: NDArray[np.int32],
-    is_boundary: NDArray[np.bool_],
-    bounds: NDArray[np.int64],
-    bound_role: NDArray[np.uint8],
-    exit_places: NDArray[np.int64],
-    is_last: NDArray[np.bool_],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return for each row its last boundary and its exit's rank, and the rows to carry."""
+        return Pairs(bounds[exit_places], closer, opener, exit_rank, lone_entries, np.flatnonzero(needed))
     place = np.cumsum(is_boundary) - 1  # index of the last boundary at or before each row
     inside = place >= 0
     inside[inside] = thread[bounds[place[inside]]] == thread[inside]
-    boundary = np.full(len(thread), NONE, np.int64)
-    boundary[inside] = bounds[place[inside]]
     rank_of_bound = np.full(len(bounds), NONE, np.int64)
     rank_of_bound[exit_places] = np.arange(len(exit_places))
-    exit_rank = np.full(len(thread), NONE, np.int64)
     exit_rank[inside] = rank_of_bound[place[inside]]
-    kept = np.zeros(len(thread), np.bool_)
-    kept[inside] = is_last[place[inside]] & ((bound_role[place[inside]] == Role.EXIT) | is_boundary[inside])
-    return boundary, exit_rank, np.flatnonzero(kept)
+    carried = np.zeros(len(thread), np.bool_)
+    carried[inside] = is_last[place[inside]] & (bound_role[place[inside]] == Role.EXIT)
+    carried[bounds] = needed
+    return Pairs(bounds[exit_places], closer, opener, exit_rank, lone_entries, np.flatnonzero(carried))

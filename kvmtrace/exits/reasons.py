@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kvmtrace.recording import EventKind, Fields
 
 _NO_ISA = 0xFFFFFFFF
+_TABLE_SIZE = 1 << 12
 
 
 class Reasons:
@@ -23,6 +24,7 @@ class Reasons:
         self._architecture = architecture
         self._keys = np.zeros(0, np.uint64)  # sorted
         self._codes = np.zeros(0, np.int32)
+        self._table = np.zeros(0, np.int32)  # codes by distance from the first key, -1: none
         self.meanings: list[Reason] = []
         self.idle = np.zeros(0, np.bool_)
         self.reenters = np.zeros(0, np.bool_)
@@ -38,10 +40,22 @@ class Reasons:
         keys = fields.column(reason_field).astype(np.int64).view(np.uint64) & np.uint64(0xFFFFFFFF)
         isa = np.uint64(_NO_ISA) if isa_field is None else fields.column(isa_field).astype(np.uint64)
         keys |= isa << np.uint64(32)
+        if (quick := self._quick_codes(keys)) is not None:
+            return quick
         if (unknown := self._unknown(keys)).any():
             for key in np.unique(keys[unknown]).tolist():
                 self._learn(kind, key)
         return self._codes[np.searchsorted(self._keys, keys)]
+
+    def _quick_codes(self, keys: NDArray[np.uint64]) -> NDArray[np.int32] | None:
+        """Return the codes by a table of the usual reasons' codes; None where that does not hold all."""
+        if not len(self._keys) or not len(keys):
+            return None
+        place = keys - self._keys[0]
+        if int(place.max()) >= _TABLE_SIZE:
+            return None
+        codes = self._table[place.view(np.int64)]
+        return codes if int(codes.min()) >= 0 else None
 
     def _unknown(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
         if not len(self._keys):
@@ -55,6 +69,9 @@ class Reasons:
         place = int(np.searchsorted(self._keys, np.uint64(key)))
         self._keys = np.insert(self._keys, place, np.uint64(key))
         self._codes = np.insert(self._codes, place, len(self.meanings))
+        near = self._keys - self._keys[0] < _TABLE_SIZE
+        self._table = np.full(_TABLE_SIZE, -1, np.int32)
+        self._table[(self._keys[near] - self._keys[0]).view(np.int64)] = self._codes[near]
         self.meanings.append(meaning)
         self.idle = np.append(self.idle, meaning.idle)
         self.reenters = np.append(self.reenters, self._architecture.reenters_without_entry(meaning))

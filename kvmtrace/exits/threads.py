@@ -1,21 +1,28 @@
 """Threads as small codes, and the VM and vCPU of each.
 
-Identity rules: a VM is the VMM's process, as the recording tells it. A vCPU of the same number that runs on a second
-thread of the process while the first is in the guest belongs to a second VM of that process.
+Identity rules: a VM is the VMM's process, as the recording tells it. Where two threads of a process are in the guest at
+the same time with the same vCPU number, the later one runs a second VM of that process. That is looked for when a
+thread first exits with a vCPU number, in the events that are sorted by then.
 """
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kvmtrace.arch.base import Role
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from kvmtrace.exits.timeline import Timeline
 
 _PID_LIMIT = 1 << 22  # PID_MAX_LIMIT of 64-bit kernels
 _UNKNOWN = -1
 _NEVER = -2  # no vCPU number
+_FOREVER = np.iinfo(np.int64).max
 
 
 class Threads:
@@ -84,15 +91,15 @@ class VirtualMachines:
     def __init__(self, threads: Threads) -> None:
         self._threads = threads
         self._vm_of: dict[tuple[int, int], int] = {}  # (thread code, vCPU) → index into names
-        self._owners: dict[tuple[int, int], list[int]] = {}  # (pid, vCPU) → thread codes
+        self._owners: dict[tuple[int, int], dict[int, int]] = {}  # (pid, vCPU) → thread code → number of its VM
         self._index: dict[str | None, int] = {}
         self._usual_vcpu = np.zeros(0, np.int32)  # by thread code: a thread runs one vCPU nearly always
         self._usual_vm = np.zeros(0, np.int32)
         self.names: list[str | None] = []
         self.split: set[int] = set()  # pids with more than one VM
 
-    def of(self, thread: NDArray[np.int32], vcpu: NDArray[np.int32], in_guest: NDArray[np.bool_]) -> NDArray[np.int32]:
-        """Return the index of each row's VM; `in_guest`: by thread code, whether its newest boundary is an entry."""
+    def of(self, thread: NDArray[np.int32], vcpu: NDArray[np.int32], stays: GuestStays) -> NDArray[np.int32]:
+        """Return the index of each row's VM; `stays`: when the threads were in the guest."""
         if len(self._usual_vcpu) < len(self._threads):
             missing = len(self._threads) - len(self._usual_vcpu)
             self._usual_vcpu = np.append(self._usual_vcpu, np.full(missing, _NEVER, np.int32))
@@ -103,21 +110,53 @@ class VirtualMachines:
         unique, first, place = np.unique(keys, return_index=True, return_inverse=True)
         vms = np.zeros(len(unique), np.int32)
         for index, row in enumerate(first.tolist()):
-            vms[index] = self._vm(int(thread[row]), int(vcpu[row]), in_guest)
+            vms[index] = self._vm(int(thread[row]), int(vcpu[row]), stays)
         return vms[place]
 
-    def _vm(self, thread: int, vcpu: int, in_guest: NDArray[np.bool_]) -> int:
+    def _vm(self, thread: int, vcpu: int, stays: GuestStays) -> int:
         if (thread, vcpu) not in self._vm_of:
             pid = int(self._threads.pid[thread])
-            owners = self._owners.setdefault((pid, vcpu), [])
-            clashes = sum(bool(in_guest[other]) for other in owners)
-            owners.append(thread)
-            if clashes:
-                self.split.add(pid)
-            name = None if pid < 0 else f"{pid}" if not clashes else f"{pid}#{clashes + 1}"
+            number = self._number(thread, vcpu, pid, stays)
+            name = None if pid < 0 else f"{pid}" if number == 1 else f"{pid}#{number}"
             if name not in self._index:
                 self._index[name] = len(self.names)
                 self.names.append(name)
             self._vm_of[thread, vcpu] = self._index[name]
             self._usual_vcpu[thread], self._usual_vm[thread] = vcpu, self._index[name]
         return self._vm_of[thread, vcpu]
+
+    def _number(self, thread: int, vcpu: int, pid: int, stays: GuestStays) -> int:
+        """Return the first number among the process's VMs in which no other thread runs that vCPU meanwhile."""
+        owners = self._owners.setdefault((pid, vcpu), {})
+        taken = {number for other, number in owners.items() if stays.together(thread, other, vcpu)}
+        number = next(n for n in count(1) if n not in taken)
+        owners[thread] = number
+        if number > 1:
+            self.split.add(pid)
+        return number
+
+
+class GuestStays:
+    """When the threads of sorted rows were in the guest: from an entry to the next boundary, if there is one."""
+
+    def __init__(self, rows: Timeline) -> None:
+        self._rows = rows
+
+    def together(self, one: int, other: int, vcpu: int) -> bool:
+        """Tell whether two threads ran the vCPU number at the same time."""
+        if vcpu < 0:
+            return False
+        entered, left = self._of(one, vcpu)
+        other_entered, other_left = self._of(other, vcpu)
+        place = np.searchsorted(other_left, entered, side="right")  # the first stay that ends later
+        inside = place < len(other_left)
+        return bool((other_entered[place[inside]] < left[inside]).any())
+
+    def _of(self, thread: int, vcpu: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return when each stay of a thread with that vCPU began and ended."""
+        rows = self._rows
+        first, behind = np.searchsorted(rows.thread, [thread, thread + 1])
+        bounds = first + np.flatnonzero(rows.role[first:behind] <= Role.ENTRY)
+        ends = np.append(rows.ts_ns[bounds[1:]], _FOREVER)
+        entries = (rows.role[bounds] == Role.ENTRY) & (rows.vcpu[bounds] == vcpu)
+        return rows.ts_ns[bounds[entries]], ends[: len(bounds)][entries]

@@ -34,11 +34,7 @@ def exit_rows(summary: Summary, table: ExitTable) -> Iterator[Row]:
 
 
 def _exit_row(summary: Summary, table: ExitTable, section: Section, group: ExitGroup) -> Row:
-    is_total = group.key is None
-    row: Row = {
-        "row": "total" if is_total else "group",
-        "idle": section.idle if is_total and not table.with_idle else group.idle,
-    }
+    row: Row = {"row": "total" if group.key is None else "group", "idle": group.idle}
     for column in (column for by in table.by for column in KEY_COLUMNS[by]):
         row[column] = getattr(group.key, column) if group.key else None
     shares = (None, None) if section.idle else _shares(group, section.total)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvmtrace.report.summary import ExitGroup, Key, Section
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 PERMILLES = {"p50_ns": 500, "p90_ns": 900, "p99_ns": 990, "p99_9_ns": 999}
 """The percentiles of a group, in thousandths: ranks are worked out in whole numbers."""
@@ -44,6 +44,10 @@ class BucketRow(NamedTuple):
         return Key._make(self[2:10])
 
 
+_LOW_NS = attrgetter("low_ns")
+_EXTENT = attrgetter("n", "min_ns", "max_ns")
+
+
 class Extent(NamedTuple):
     """The exits of one bucket: how many, and the shortest and longest latency of them."""
 
@@ -52,71 +56,64 @@ class Extent(NamedTuple):
     max_ns: int
 
 
-@dataclass(slots=True)
-class _Sum:
-    exits: int = 0
-    suspect: int = 0
-    no_latency: int = 0
-    userspace: int | None = None
-    several_vms: bool = False
-    sum_ns: int = 0
-    sum_sq_ns2: float = 0.0
-    buckets: dict[int, Extent] = field(default_factory=dict)  # by lowest latency
-
-    def add(self, row: BucketRow) -> None:
-        self.exits += row.n
-        self.several_vms |= row.several_vms
-        if row.userspace is not None:
-            self.userspace = (self.userspace or 0) + row.userspace
-        if row.suspect:
-            self.suspect += row.n
-        elif row.low_ns is None or row.min_ns is None or row.max_ns is None:
-            self.no_latency += row.n
-        else:
-            self.sum_ns += row.sum_ns or 0
-            self.sum_sq_ns2 += row.sum_sq_ns2 or 0.0
-            n, min_ns, max_ns = self.buckets.get(row.low_ns) or Extent(0, row.min_ns, row.max_ns)
-            self.buckets[row.low_ns] = Extent(n + row.n, min(min_ns, row.min_ns), max(max_ns, row.max_ns))
-
-    def group(self, key: Key | None, *, idle: bool | None) -> ExitGroup:
-        buckets = [extent for _, extent in sorted(self.buckets.items())]
-        timed = sum(extent.n for extent in buckets)
-        return ExitGroup(
-            key,
-            idle,
-            exits=self.exits,
-            timed=timed,
-            suspect=self.suspect,
-            no_latency=self.no_latency,
-            userspace=self.userspace,
-            several_vms=self.several_vms,
-            out_of_guest_ns=self.sum_ns if timed else None,
-            sq_dev_ns2=_sq_dev_ns2(self.sum_ns, self.sum_sq_ns2, timed, buckets) if timed else None,
-            min_ns=buckets[0].min_ns if timed else None,
-            max_ns=buckets[-1].max_ns if timed else None,
-            **{name: percentile_ns(buckets, permille) for name, permille in PERMILLES.items()},
-        )
-
-
 def sections(rows: Iterable[BucketRow], *, with_idle: bool) -> tuple[Section, ...]:
     """Return the groups and totals of `rows`: idle exits in a section of their own unless `with_idle`."""
-    groups: defaultdict[tuple[bool, Key], _Sum] = defaultdict(_Sum)
-    totals: defaultdict[bool, _Sum] = defaultdict(_Sum)
+    found: dict[bool, list[BucketRow]] = {}
     for row in rows:
-        groups[row.idle, row.key].add(row)
-        totals[row.idle and not with_idle].add(row)
+        found.setdefault(row.idle and not with_idle, []).append(row)
     return tuple(
         Section(
             idle_section,
-            by_time(
-                group.group(key, idle=idle)
-                for (idle, key), group in groups.items()
-                if with_idle or idle == idle_section
-            ),
-            totals[idle_section].group(None, idle=None if with_idle else idle_section),
+            by_time(_groups(section)),
+            _group(None, None if with_idle else idle_section, section),
         )
-        for idle_section in sorted(totals)
+        for idle_section, section in sorted(found.items())
     )
+
+
+def _groups(rows: Iterable[BucketRow]) -> Iterator[ExitGroup]:
+    by_key: dict[tuple[object, ...], list[BucketRow]] = {}
+    for row in rows:
+        by_key.setdefault((row.idle, *row[2:10]), []).append(row)
+    for group in by_key.values():
+        yield _group(group[0].key, group[0].idle, group)
+
+
+def _group(key: Key | None, idle: bool | None, rows: Sequence[BucketRow]) -> ExitGroup:  # noqa: FBT001 - a fact
+    timed = [row for row in rows if row.low_ns is not None and not row.suspect]
+    buckets = list(_extents(timed))
+    n = sum(row.n for row in timed)
+    suspect = sum(row.n for row in rows if row.suspect)
+    exits = sum(row.n for row in rows)
+    userspace = [row.userspace for row in rows if row.userspace is not None]
+    sum_ns = sum(row.sum_ns or 0 for row in timed)
+    sum_sq_ns2 = sum(row.sum_sq_ns2 or 0.0 for row in timed)
+    return ExitGroup(
+        key,
+        idle,
+        exits=exits,
+        timed=n,
+        suspect=suspect,
+        no_latency=exits - n - suspect,
+        userspace=sum(userspace) if userspace else None,
+        several_vms=any(row.several_vms for row in rows),
+        out_of_guest_ns=sum_ns if n else None,
+        sq_dev_ns2=_sq_dev_ns2(sum_ns, sum_sq_ns2, n, buckets) if n else None,
+        min_ns=buckets[0].min_ns if n else None,
+        max_ns=buckets[-1].max_ns if n else None,
+        **{name: percentile_ns(buckets, permille) for name, permille in PERMILLES.items()},
+    )
+
+
+def _extents(timed: Iterable[BucketRow]) -> Iterator[Extent]:
+    """Yield the extent of each bucket, shortest latencies first; several keys may share a bucket."""
+    for _, bucket in groupby(sorted(timed, key=_LOW_NS), key=_LOW_NS):
+        extents = list(map(_EXTENT, bucket))
+        if len(extents) == 1:
+            yield Extent._make(extents[0])
+        else:
+            n, min_ns, max_ns = zip(*extents, strict=True)
+            yield Extent(sum(n), min(min_ns), max(max_ns))
 
 
 def by_time(groups: Iterable[ExitGroup]) -> tuple[ExitGroup, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from kvmtrace import queries
@@ -58,17 +58,20 @@ def _bucket_rows(connection: StoreConnection, run_id: str, by: Iterable[By]) -> 
 
 def _exact_sections(connection: StoreConnection, run_id: str, choice: Choice) -> tuple[Section, ...]:
     result = _run(connection, "exits_exact", run_id=run_id, with_idle=choice.with_idle, **_asked(choice.by))
-    rows = [dict(zip(result.names, row, strict=True)) for row in result.rows]
     figures = {f.name for f in fields(ExitGroup)} & set(result.names)
     groups: dict[bool, list[ExitGroup]] = {}
     totals: dict[bool, ExitGroup] = {}
-    for row in rows:
-        key = None if row["total"] else Key(**{name: row[name] for name in Key._fields if name in row})
-        group = ExitGroup(key, **{name: row[name] for name in figures})
+    for values in result.rows:
+        row = dict(zip(result.names, values, strict=True))
+        group = ExitGroup(
+            key=Key(**{name: row[name] for name in Key._fields if name in row}),
+            **{name: row[name] for name in figures},
+        )
+        idle_section = row["idle_section"]
         if row["total"]:
-            totals[row["idle_section"]] = group
+            totals[idle_section] = replace(group, key=None, idle=None if choice.with_idle else idle_section)
         else:
-            groups.setdefault(row["idle_section"], []).append(group)
+            groups.setdefault(idle_section, []).append(group)
     return tuple(Section(idle, grouping.by_time(groups[idle]), totals[idle]) for idle in sorted(totals))
 
 

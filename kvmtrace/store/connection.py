@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -16,7 +17,7 @@ from kvmtrace.store.catalogue import Catalogue
 from kvmtrace.store.views import View, Views, empty_select, literal, quoted, without_wildcards
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from kvmtrace.store.guard import Statement
@@ -70,13 +71,26 @@ class StoreConnection:
         if given.keys() != statement.parameters:
             raise UsageError(f"expected values for {_names(statement.parameters)}, found {_names(given)}")
         self._make_views(statement, fields or {})
+        result = self._interruptible(lambda: self._run(statement, given))
+        return _plan(result) if statement.explained else result
+
+    def _run(self, statement: Statement, parameters: dict[str, object]) -> Result:
         try:
-            executed = self._connection.execute(statement.parsed, given or None)
+            executed = self._connection.execute(statement.parsed, parameters or None)
             names, types = [d[0] for d in executed.description], [str(d[1]) for d in executed.description]
-            result = Result(names, types, executed.fetchall())
+            return Result(names, types, executed.fetchall())
         except duckdb.Error as error:
             raise self._said(error) from None
-        return _plan(result) if statement.explained else result
+
+    def _interruptible(self, work: Callable[[], Result]) -> Result:
+        """Do `work` on a thread of its own: Ctrl-C reaches this one at once, while DuckDB would look for it rarely."""
+        with ThreadPoolExecutor(1, thread_name_prefix="kvmtrace-sql") as thread:
+            future = thread.submit(work)
+            try:
+                return future.result()
+            except KeyboardInterrupt:
+                self._connection.interrupt()
+                raise
 
     def _make_views(self, statement: Statement, fields: Fields) -> None:
         for name in sorted(statement.tables):

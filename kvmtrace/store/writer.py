@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _LOCK = ".lock"
 _BUFFERED_ROWS = 1 << 19
 """Rows of all tables together that wait for a full row group: some 100 MB at most."""
-_WAITING_JOBS = 4
+_WAITING_JOBS = 16  # blocks of events that are settled come many at a time
 _PART = "part-0.parquet"
 
 

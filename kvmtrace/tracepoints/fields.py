@@ -28,6 +28,9 @@ class FieldShape(Enum):
     OPAQUE = "opaque"  # structures and odd sizes, stored as bytes; of size 0: to the end of the record
 
 
+_NUMBERS = frozenset({FieldShape.INTEGER, FieldShape.BOOL, FieldShape.POINTER})
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """One field; `name` is unique within its event.
@@ -60,3 +63,8 @@ class EventFormat:
     def own_fields(self) -> tuple[Field, ...]:
         """The fields without those that every event has (common_*)."""
         return tuple(field for field in self.fields if not field.name.startswith(COMMON_PREFIX))
+
+    @property
+    def integer_fields(self) -> frozenset[str]:
+        """The names of own fields that hold one number: a flag and an address are numbers too."""
+        return frozenset(field.name for field in self.own_fields if field.shape in _NUMBERS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from kvmtrace.formats.perf_data.attributes import AttributeTable
 
 _MAX_CPU = 1 << 16
+_BLOCKS_KEPT = 64  # a ring that is silent for longer may have lost events all that time
 
 
 class LossFinder:
@@ -26,21 +28,19 @@ class LossFinder:
     def __init__(self, order: str, attributes: AttributeTable) -> None:
         self._order = order
         self._attributes = attributes
-        self._newest = np.full(64, np.iinfo(np.int64).min, np.int64)
+        self._newest = np.full(_MAX_CPU, np.iinfo(np.int64).min, np.int64)
+        self._recent: deque[tuple[NDArray[np.int64], NDArray[np.int32]]] = deque(maxlen=_BLOCKS_KEPT)
 
     def remember(self, ts_ns: NDArray[np.int64], cpu: NDArray[np.int32]) -> None:
-        """Take over the newest time of each CPU from a block."""
-        if not len(cpu):
-            return
-        highest = int(cpu.max())
-        if highest >= len(self._newest) and highest < _MAX_CPU:
-            grown = np.full(2 * highest, np.iinfo(np.int64).min, np.int64)
-            grown[: len(self._newest)] = self._newest
-            self._newest = grown
-        known = (cpu >= 0) & (cpu < len(self._newest))
-        if not known.all():
-            ts_ns, cpu = ts_ns[known], cpu[known]
-        self._newest[cpu] = ts_ns  # a ring is in order: the last of equal indexes stands
+        """Keep a block's times for the next loss; most recordings have none, so nothing is worked out yet."""
+        self._recent.append((ts_ns, cpu))
+
+    def _fold(self) -> None:
+        """Take over the newest time of each CPU from the blocks kept."""
+        while self._recent:
+            ts_ns, cpu = self._recent.popleft()
+            known = np.flatnonzero((cpu >= 0) & (cpu < _MAX_CPU))
+            self._newest[cpu[known]] = ts_ns[known]  # a ring is in order: the last of equal indexes stands
 
     def find(
         self, kind: int, record: bytes, ts_before: NDArray[np.int64], cpu_before: NDArray[np.int32]
@@ -64,7 +64,8 @@ class LossFinder:
     ) -> int:
         if cpu is None:
             return min(until_ns, int(ts_before[-1])) if len(ts_before) else until_ns
+        self._fold()
         same_ring = np.flatnonzero(cpu_before == cpu)
         if len(same_ring):
             return int(ts_before[same_ring[-1]])
-        return int(self._newest[cpu]) if 0 <= cpu < len(self._newest) else int(self._newest.min())
+        return int(self._newest[cpu]) if 0 <= cpu < _MAX_CPU else int(self._newest.min())

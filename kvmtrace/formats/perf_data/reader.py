@@ -76,7 +76,7 @@ class PerfDataRecording:
         source.skip_to(self._header.data_start)
         carry = np.zeros(0, np.uint8)
         last = False
-        while not last:
+        while not last or len(carry):
             offset = source.position - len(carry)
             wanted = min(self._block_bytes, end - source.position)
             raw, filled = _block(carry, wanted)
@@ -103,13 +103,14 @@ class PerfDataRecording:
 
     def _scan(self, raw: NDArray[np.uint8], filled: int, offset: int, *, last: bool) -> Scan:
         scan = self._scanner.scan(raw, filled, offset, self._attributes, last=last)
+        self._records["SAMPLE"] += len(scan.sample_words)
         for note in scan.notes:
             self.notes.add(note)
+            self._records["SAMPLE"] += note.events
         return scan
 
     def _events(self, scan: Scan, raw: NDArray[np.uint8], offset: int) -> Iterator[EventBlock]:
         """Yield the events of one scanned block, and of the compressed records in it."""
-        self._records["SAMPLE"] += len(scan.sample_words)
         block, columns = self._decoder.decode(scan, raw, offset)
         done = 0
         losses: list[Loss] = []
@@ -165,12 +166,11 @@ class PerfDataRecording:
             yield from self._flush_inner(last=False)
 
     def _flush_inner(self, *, last: bool) -> Iterator[EventBlock]:
-        if not self._inner.waiting and not (last and len(self._inner.carry)):
-            return
-        raw, filled, offset = self._inner.take()
-        scan = self._scan(raw, filled, offset, last=last)
-        self._inner.carry = raw[scan.consumed : filled]
-        yield from self._events(scan, raw, offset)
+        while self._inner.waiting or (last and len(self._inner.carry)):
+            raw, filled, offset = self._inner.take()
+            scan = self._scan(raw, filled, offset, last=last)
+            self._inner.carry = raw[scan.consumed : filled]
+            yield from self._events(scan, raw, offset)
 
     def _finish(self) -> None:
         facts, seen = self.facts, self._decoder.seen

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kvmtrace.formats.perf_data.abi import Sample
+from kvmtrace.formats.perf_data.abi import TYPE_TRACEPOINT, Sample
 from kvmtrace.formats.perf_data.fields import DecodedFields, FieldLayout, RawRows
 from kvmtrace.recording import EventBlock, Note, Notes
 
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from kvmtrace.formats.perf_data.scanner import Scan
 
 _WORD = 8
-_MASK32 = np.uint64(0xFFFFFFFF)
 _UNKNOWN = -1
+_LATEST_NS = 1 << 62
+"""Latest time that is believed: the wall clock reaches it in 2116, and differences of times stay within 64 bits."""
 
 
 @dataclass(slots=True)
@@ -73,11 +74,14 @@ class SampleDecoder:
 
         Returns the events that can be stored, and the columns of all samples.
         """
-        attributes = scan.sample_attributes
-        self.seen += np.bincount(attributes, minlength=len(self.seen))
         columns = self._columns(scan)
-        kinds = self._sample_kinds(scan, raw, columns)
-        columns.stored &= kinds != _UNKNOWN
+        attributes = self._attributes(scan, raw, columns)
+        self.seen += np.bincount(attributes, minlength=len(self.seen))
+        kinds = self.kinds[attributes]
+        decoded = kinds != _UNKNOWN
+        self._refuse(~columns.stored & decoded, "expected a tracepoint's record inside the sample", scan, offset)
+        columns.stored &= decoded
+        self._refuse_times(columns, scan, offset)
         fields: dict[int, DecodedFields] = {}
         rows: dict[int, NDArray[np.int64]] = {}
         for kind in np.flatnonzero(np.bincount(kinds[columns.stored], minlength=len(self.layouts))).tolist():
@@ -126,15 +130,35 @@ class SampleDecoder:
         first, second = halves[::2], halves[1::2]
         return (first, second) if self.order == "<" else (second, first)
 
-    def _sample_kinds(self, scan: Scan, raw: NDArray[np.uint8], columns: Columns) -> NDArray[np.int64]:
+    def _attributes(self, scan: Scan, raw: NDArray[np.uint8], columns: Columns) -> NDArray[np.int64]:
+        """Return the index of each sample's attribute; a sample for which there is none is marked as not stored."""
         if self.attributes.id_word is not None or len(self.attributes.attributes) == 1:
-            return self.kinds[scan.sample_attributes]
+            return scan.sample_attributes
         # No id in the samples: the tracepoint's own id is all there is.
         types = _part(_gather(raw, np.where(columns.stored, columns.raw_word, 0), _WORD), self.order + "u2", 4)
         table = np.full(1 << 16, _UNKNOWN, np.int64)
-        for kind, layout in enumerate(self.layouts):
-            table[layout.event.id & 0xFFFF] = kind
-        return table[types]
+        for index, attr in enumerate(self.attributes.attributes):
+            if attr.type == TYPE_TRACEPOINT:
+                table[attr.config & 0xFFFF] = index
+        columns.stored &= table[types] != _UNKNOWN
+        return np.maximum(table[types], 0)
+
+    def _refuse(self, refused: NDArray[np.bool_], expected: str, scan: Scan, offset: int) -> None:
+        """Note samples that cannot be stored, by the first of them."""
+        if refused.any():
+            first = int(np.argmax(refused))
+            place = offset + int(scan.sample_words[first]) * _WORD
+            what = f"{expected}, found {int(scan.sample_sizes[first]) * _WORD} bytes in all"
+            self.notes.add(Note(f"offset {place}", what, events=int(refused.sum())))
+
+    def _refuse_times(self, columns: Columns, scan: Scan, offset: int) -> None:
+        """Leave out samples whose time no clock can have shown."""
+        times = columns.ts_ns.view(np.uint64)
+        if len(times) and int(times.max()) > _LATEST_NS:
+            beyond = times > _LATEST_NS
+            self._refuse(beyond & columns.stored, f"expected a time up to {_LATEST_NS} ns", scan, offset)
+            columns.stored &= ~beyond
+            columns.ts_ns = np.where(beyond, 0, columns.ts_ns)
 
     def _fields(
         self, kind: int, kinds: NDArray[np.int64], scan: Scan, raw: NDArray[np.uint8], columns: Columns, offset: int
@@ -144,8 +168,11 @@ class SampleDecoder:
         rows = np.flatnonzero((kinds == kind) & columns.stored)
         places = columns.raw_word[rows]
         room = (scan.sample_words[rows] + scan.sample_sizes[rows] - places) * _WORD - 4
-        sizes = _u32_at(scan.words, places, self.order).astype(np.int64)
-        damaged = (sizes < layout.size) | (sizes > room) | (layout.gather_size - 4 > room)
+        fits = room >= layout.gather_size - 4
+        gathered = _gather(raw, places if fits.all() else np.where(fits, places, 0), layout.gather_size)
+        gathered = gathered.view(layout.dtype)
+        sizes = gathered["raw_size"].astype(np.int64)
+        damaged = ~fits | (sizes < layout.size) | (sizes > room)
         if damaged.any():
             first = offset + int(scan.sample_words[rows[damaged][0]]) * _WORD
             self.notes.add(
@@ -156,8 +183,8 @@ class SampleDecoder:
                 )
             )
             columns.stored[rows[damaged]] = False
-            rows, places, sizes = rows[~damaged], places[~damaged], sizes[~damaged]
-        gathered = _gather(raw, places, layout.gather_size).view(layout.dtype)
+            kept = np.flatnonzero(~damaged)
+            rows, places, sizes, gathered = rows[kept], places[kept], sizes[kept], gathered[kept]
         return rows, layout.rows(gathered, RawRows(raw, places * _WORD + 4, sizes))
 
 
@@ -193,12 +220,6 @@ def _part(gathered: NDArray[np.void], dtype: str, offset: int) -> NDArray[np.int
     part = np.dtype({"names": ["part"], "formats": [dtype], "offsets": [offset], "itemsize": gathered.dtype.itemsize})
     strided = gathered.view(part)["part"]
     return strided.astype(strided.dtype.newbyteorder("="))
-
-
-def _u32_at(words: NDArray[np.uint64], places: NDArray[np.int64], order: str) -> NDArray[np.uint64]:
-    """Return the u32 that stands first in each of some words."""
-    found = words.take(places)
-    return found & _MASK32 if order == "<" else found >> np.uint64(32)
 
 
 def _raw_places(

@@ -135,6 +135,7 @@ class _Walk:
         self.skip_bytes = 0
         self.stopped = False  # the block ends at `at`
         self.damage: str | None = None  # what was found at `at` instead of a record
+        self.damaged_samples = 0  # there
 
     def prove(self, places: NDArray[np.int64], sizes: NDArray[np.int64]) -> list[tuple[int, int]]:
         """Return the runs of candidates that are samples, as ranges of their indexes."""
@@ -187,21 +188,18 @@ class _Walk:
 
     def _stop_incomplete(self, kind: int, size: int) -> None:
         """End the block inside a record: the next block brings the rest, unless there is none."""
-        self.stopped = True
-        if self.last:
-            events = 1 if kind == RecordType.SAMPLE else 0
-            self._note(
-                f"expected a record of {size} bytes, found the end after {len(self.raw) - self.at} bytes", events
-            )
-            self.at = len(self.raw)
+        if not self.last:
+            self.stopped = True
+            return
+        self.damage = f"expected a record of {size} bytes, found the end after {len(self.raw) - self.at}"
+        self.damaged_samples = int(kind == RecordType.SAMPLE)
 
     def _resume(self, place: int) -> None:
-        self._note(f"{self.damage}; {place - self.at} bytes skipped")
+        what = f"{self.damage}; {place - self.at} bytes skipped"
+        self.notes.append(Note(f"offset {self.offset + self.at}", what, self.damaged_samples))
         self.at = place
         self.damage = None
-
-    def _note(self, what: str, events: int = 0) -> None:
-        self.notes.append(Note(f"offset {self.offset + self.at}", what, events))
+        self.damaged_samples = 0
 
 
 def _plausible(kind: int, size: int, payload: int) -> bool:

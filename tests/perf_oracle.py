@@ -1,0 +1,153 @@
+"""What perf says of a recording: its texts, parsed. Texts stand beside each recording, or come from perf itself."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+DATA = Path(__file__).parent / "data" / "recordings"
+SHARED = Path(__file__).parents[1].parent / "shared"
+"""Recordings that are not part of the project; tests that need them skip where they are not."""
+
+PERF_DATA = re.compile(r"(?P<stem>.*?)\.?perf\.data(\.zst)?$")
+HAS_PERF = shutil.which("perf") is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A perf.data and the texts of perf beside it, whose names differ in what stands for `perf.data`."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """A name for people: that of the file, or of its folder where all files have the same name."""
+        stem = self._stem().rstrip(".-")
+        return stem if self.path.parent == DATA else "/".join(filter(None, (self.path.parent.name, stem)))
+
+    def text(self, what: str) -> str | None:
+        """Return a text of perf (`perf-script`, `perf-kvm-stat-vmexit` …), None where there is none."""
+        path = self.path.with_name(f"{self._stem()}{what}.txt")
+        if path.exists():
+            return path.read_text()
+        for suffix, unpack in ((".xz", lzma.open), (".gz", gzip.open)):
+            packed = path.with_name(path.name + suffix)
+            if packed.exists():
+                with unpack(packed, "rt") as text:
+                    return str(text.read())
+        return None
+
+    def _stem(self) -> str:
+        """What the names of the recording and of its texts begin with: `zstd.`, `pid-` or nothing."""
+        return self.path.name.removesuffix(".zst").removesuffix("perf.data")
+
+
+def bundled() -> list[Recorded]:
+    """Return the recordings that the project has."""
+    return [Recorded(path) for path in sorted(DATA.glob("*perf.data.zst"))]
+
+
+def shared(folder: str = "captures/x86-svm") -> list[Recorded]:
+    """Return the recordings below a folder of `SHARED`, none where it is not there."""
+    return [Recorded(path) for path in sorted((SHARED / folder).glob("**/*perf.data"))]
+
+
+class ScriptLine(NamedTuple):
+    """One event of `perf script`; `ts_ns` is as fine as the text is."""
+
+    ts_ns: int
+    cpu: int
+    tid: int
+    event: str  # system:event
+    text: str
+
+
+_SCRIPT_LINE = re.compile(r".*?\s(?:-?\d+/)?(-?\d+)\s+\[(\d+)\]\s+(\d+)\.(\d+):\s+([\w-]+:\w+): ?(.*)")
+
+
+def script_lines(text: str) -> list[ScriptLine]:
+    """Parse what `perf script` prints. ValueError: a line that is no event."""
+    lines = []
+    for line in text.splitlines():
+        parts = _SCRIPT_LINE.fullmatch(line)
+        if parts is None:
+            raise ValueError(f"expected an event of perf script, found {line!r}")
+        tid, cpu, seconds, fraction, event, body = parts.groups()
+        ts_ns = int(seconds) * 1_000_000_000 + int(fraction.ljust(9, "0"))
+        lines.append(ScriptLine(ts_ns, int(cpu), int(tid), event, body))
+    return lines
+
+
+@dataclass(frozen=True, slots=True)
+class ReportStats:
+    """What `perf report --stats` counts: records by type, and samples by event."""
+
+    records: dict[str, int] = field(default_factory=dict)
+    samples: dict[str, int] = field(default_factory=dict)
+
+
+def report_stats(text: str) -> ReportStats:
+    """Parse what `perf report --stats` prints."""
+    stats = ReportStats()
+    event = None
+    for line in text.splitlines():
+        if header := re.fullmatch(r"(\S+) stats:|Aggregated stats:", line):
+            event = header[1]
+        elif count := re.match(r"\s*(\w+) events:\s+(\d+)", line):
+            if event is None:
+                stats.records[count[1]] = int(count[2])
+            elif count[1] == "SAMPLE":
+                stats.samples[event] = int(count[2])
+    stats.records.pop("TOTAL", None)
+    return stats
+
+
+class KvmStatRow(NamedTuple):
+    """One row of `perf kvm stat report`, as it is printed: percent, microseconds, and the standard error in percent."""
+
+    name: str
+    samples: str
+    samples_share: str
+    time_share: str
+    shortest: str
+    longest: str
+    mean: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class KvmStatTable:
+    """A table of `perf kvm stat report`."""
+
+    rows: dict[str, KvmStatRow]
+    samples: int
+    time: str  # us
+
+
+_KVM_STAT_ROW = re.compile(
+    r"\s*(.+?)\s+(\d+)\s+([\d.]+)%\s+([\d.]+)%\s+([\d.]+)us\s+([\d.]+)us\s+([\d.]+)us \( \+-\s*([\d.]+)% \)\s*"
+)
+
+
+def kvm_stat_table(text: str) -> KvmStatTable:
+    """Parse what `perf kvm stat report` prints. ValueError: it is no table, or a reason stands in it twice."""
+    total = re.search(r"Total Samples:(\d+), Total events handled time:([\d.]+)us", text)
+    if total is None:
+        raise ValueError("expected a table of perf kvm stat report")
+    rows = [KvmStatRow(*row.groups()) for row in map(_KVM_STAT_ROW.fullmatch, text.splitlines()) if row]
+    by_name = {row.name: row for row in rows}
+    if len(by_name) < len(rows):
+        raise ValueError(f"expected each name once, found {[row.name for row in rows]}")
+    return KvmStatTable(by_name, int(total[1]), total[2])
+
+
+def perf_says(*arguments: str | Path) -> str:
+    """Return what perf prints on standard output."""
+    ran = subprocess.run(["perf", *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    return ran.stdout.decode()
