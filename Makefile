@@ -40,8 +40,8 @@ $(VENV)/.development: $(VENV)/.made pyproject.toml constraints.txt
 
 demo: $(VENV)/.runtime
 	rm -rf $(DEMO)/store
-	$(BIN)/kvmtrace ingest $(RECORDINGS)/pveoi-idletick-off.perf.data.zst --label pv-eoi-off --store $(DEMO)/store
-	$(BIN)/kvmtrace ingest $(RECORDINGS)/pveoi-idletick-on.perf.data.zst --label pv-eoi-on --store $(DEMO)/store
+	$(BIN)/kvmtrace ingest $(RECORDINGS)/pveoi-idletick-xapic-off.perf.data.zst --label pv-eoi-off --store $(DEMO)/store
+	$(BIN)/kvmtrace ingest $(RECORDINGS)/pveoi-idletick-xapic-on.perf.data.zst --label pv-eoi-on --store $(DEMO)/store
 	$(BIN)/kvmtrace report pv-eoi-off --plot $(DEMO)/pv-eoi-off.png --force --store $(DEMO)/store
 	$(BIN)/kvmtrace report pv-eoi-on --plot $(DEMO)/pv-eoi-on.png --force --store $(DEMO)/store
 	$(BIN)/kvmtrace query exits-before-after -p base_run_id=pv-eoi-off -p new_run_id=pv-eoi-on --store $(DEMO)/store
@@ -56,7 +56,7 @@ lint: $(VENV)/.development
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/sqlfluff lint --processes $(JOBS) queries
+	$(BIN)/sqlfluff lint queries
 
 types: $(VENV)/.development
 	$(BIN)/mypy

@@ -21,7 +21,7 @@ from kvmtrace.recording import CounterSet, EventBlock, Facts, Loss, Note, Record
 from kvmtrace.store import manifest as stored
 from kvmtrace.store.catalogue import Catalogue
 from kvmtrace.store.label import Label
-from kvmtrace.store.writer import RunWriter, events_table
+from kvmtrace.store.writer import RunWriter
 from kvmtrace.tracepoints import field_symbols
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class _Intake:
             own = fields.arrow()
             event = self._facts.events[kind]
             table = pa.Table.from_arrays([*common, *own.values()], schema=self._event_schema(kind, own))
-            self._writer.add(events_table(event.system, event.name), table)
+            self._writer.add(stored.events_table(event.system, event.name), table)
 
     def _event_schema(self, kind: int, own: dict[str, pa.Array]) -> pa.Schema:
         """Return the schema of a tracepoint's table; its own fields are in every event."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kvmtrace import resources
 from kvmtrace.errors import UsageError
 from kvmtrace.query_file import Column, Parameter, Query, cast, read
-from kvmtrace.store.views import event_path
+from kvmtrace.store.manifest import events_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -117,7 +117,7 @@ def _require(connection: StoreConnection, manifest: Manifest, table: str) -> Non
     view = connection.views.find(table)
     if view is not None and view.from_manifests:
         return
-    recorded = set(manifest.tables) | {event_path(t.system, t.event) for t in manifest.tracepoints}
+    recorded = set(manifest.tables) | {events_table(t.system, t.event) for t in manifest.tracepoints}
     if view is None or view.path not in recorded:
         what = f"a run of {manifest.kind}" if manifest.kind != "recording" else manifest.source.title
         raise UsageError(

@@ -2,6 +2,7 @@
 -- requires: runs
 -- param base_run_id VARCHAR: Run before.
 -- param new_run_id VARCHAR: Run after.
+-- param with_silent BOOLEAN = false: Also events that fired in neither run.
 -- column kind VARCHAR: all exits; reason, idle reason: exits by reason; event: a tracepoint or counter.
 -- column item VARCHAR: Exit reason or system:event; null: all of them.
 -- column base_n BIGINT: How many before; null: not recorded.
@@ -145,6 +146,7 @@ SELECT
     round(new_per_injection, 6) AS new_per_injection,
     round(per_injection_ratio, 6) AS per_injection_ratio
 FROM compared
+WHERE $with_silent OR kind != 'event' OR (base_n + new_n > 0) IS NOT FALSE
 ORDER BY
     list_position(['all exits', 'reason', 'idle reason', 'event'], kind) ASC,
     greatest(base_n, new_n) DESC NULLS LAST,

@@ -14,8 +14,7 @@ from benchmarks.recording_builder import AMD, INTEL, Recording
 from kvmtrace import schema
 from kvmtrace.ingest import ingest
 from kvmtrace.store.label import Label
-from kvmtrace.store.manifest import Manifest, run_folder
-from kvmtrace.store.writer import events_table
+from kvmtrace.store.manifest import Manifest, events_table, run_folder
 
 if TYPE_CHECKING:
     from pathlib import Path

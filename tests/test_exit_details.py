@@ -18,7 +18,11 @@ OTHER = Thread(tid=102, vcpu=1)
 
 
 def exit_with(
-    folder: Path, reason: int, *events: tuple[int, str, dict[str, FieldValue]], enabled: tuple[str, ...] = (), isa: int = SVM
+    folder: Path,
+    reason: int,
+    *events: tuple[int, str, dict[str, FieldValue]],
+    enabled: tuple[str, ...] = (),
+    isa: int = SVM,
 ) -> Row:
     """Return the exit from 1,000 to 9,000 ns with some events inside; they and `enabled` ones are recorded."""
     made = KvmRecording(*dict.fromkeys([*(name for _, name, _ in events), *enabled]), isa=isa)
@@ -34,13 +38,13 @@ def exit_with(
     [
         (MSR, "kvm_msr", {"ecx": 0x6E0}, ("msr", 0x6E0, "IA32_TSC_DEADLINE", "kvm_msr.ecx")),
         (MSR, "kvm_msr", {"ecx": 0xC0012345}, ("msr", 0xC0012345, None, "kvm_msr.ecx")),
-        (IO, "kvm_pio", {"port": 0x3F8}, ("port", 0x3F8, "COM1", "kvm_pio.port")),
+        (IO, "kvm_pio", {"port": 0x3F8}, ("port", 0x3F8, "COM1 data", "kvm_pio.port")),
         (IO, "kvm_pio", {"port": 0xFFFF}, ("port", 0xFFFF, None, "kvm_pio.port")),
         (CR0_WRITE, "kvm_cr", {"cr": 4}, ("cr", 4, "CR4", "kvm_cr.cr")),
-        (CPUID, "kvm_cpuid", {"function": 0xD}, ("cpuid", 0xD, "extended state", "kvm_cpuid.function")),
+        (CPUID, "kvm_cpuid", {"function": 0xD}, ("cpuid", 0xD, "XSAVE", "kvm_cpuid.function")),
         (HYPERCALL, "kvm_hypercall", {"nr": 5}, ("hypercall", 5, "KVM_HC_KICK_CPU", "kvm_hypercall.nr")),
         (HYPERCALL, "kvm_hypercall", {"nr": 77}, ("hypercall", 77, None, "kvm_hypercall.nr")),
-        (NPF, "kvm_mmio", {"gpa": 0xFEE000B0}, ("gpa", 0xFEE000B0, "APIC EOI", "kvm_mmio.gpa")),
+        (NPF, "kvm_mmio", {"gpa": 0xFEE000B0}, ("gpa", 0xFEE000B0, "APIC_EOI", "kvm_mmio.gpa")),
         (NPF, "kvm_fast_mmio", {"gpa": 0xFE000000}, ("gpa", 0xFE000000, None, "kvm_fast_mmio.gpa")),
         (
             NPF,

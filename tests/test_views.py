@@ -88,7 +88,7 @@ def test_runs_are_what_the_manifests_and_labels_say(store: Path) -> None:
     assert (aa["elapsed_ns"], aa["enabled_ns"]) == (5, 4)
     assert [aa[name] for name in ("kernel", "events", "exits", "lost_events", "suspect", "label")] == [None] * 6
     assert (bb["kernel"], bb["hostname"], bb["label"]) == ("6.1", "a\x1bb", "off")
-    assert (bb["events"], bb["exits"], bb["lost_events"], bb["suspect"], bb["notes"]) == (3, 2, 7, 1, 7)
+    assert (bb["events"], bb["exits"], bb["lost_events"], bb["suspect"], bb["notes"]) == (3, 2, 4, 1, 7)
     assert tags == [(None,), ("1",)]
     assert lost == [("LOST", 0, 3, 8), ("LOST_SAMPLES", None, 4, None)]
     assert notes == [("bb", "offset 8", "damaged", 2)]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-RECORDING = ROOT / "tests/data/recordings/pveoi-idletick-on.perf.data.zst"
+RECORDING = ROOT / "tests/data/recordings/pveoi-idletick-xapic-on.perf.data.zst"
 MODULES = {"arch", "commands", "exits", "formats", "report", "store", "tracepoints"}
 
 

@@ -89,7 +89,7 @@ class X86(Architecture):
         key = kind.format.id
         if key not in self._reasons:
             try:
-                self._reasons[key] = PrintFormat.parse(kind.format.print_fmt).conversion_argument("reason ")
+                self._reasons[key] = PrintFormat.of(kind.format).conversion_argument("reason ")
             except FormatError:
                 self._reasons[key] = None
         return self._reasons[key]

@@ -23,7 +23,8 @@ _OWN_SIGNS = "µ±…█"
 
 def report(
     run: Annotated[
-        list[str] | None, typer.Argument(help="Id or its beginning, label, or source; none: the latest run.")
+        list[str] | None,
+        typer.Argument(metavar="RUN", help="Id or its beginning, label, or source; none: the latest run."),
     ] = None,
     by: Annotated[
         list[By] | None, typer.Option("--by", help="What exits are told apart by; repeatable. [default: reason]")

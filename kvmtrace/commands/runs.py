@@ -25,7 +25,8 @@ OwnStoreOption = Annotated[
 
 _LIST = """
 SELECT
-    run_id, label, source, format, kernel, exits, elapsed_ns / 1e9 AS elapsed_s, lost_events, ingested_at
+    run_id, label, source, part_label AS part, format, kernel, exits, elapsed_ns / 1e9 AS elapsed_s, lost_events,
+    ingested_at
 FROM runs
 ORDER BY ingested_at, run_id
 """

@@ -45,7 +45,8 @@ class LatencyBuckets:
         """Count exits."""
         state = exits.suspect.astype(np.int32) * _STATES
         if self._recorded:
-            state += exits.facets.userspace + 1
+            userspace = exits.facets.userspace
+            state += np.where(exits.suspect & ~userspace, 0, userspace + 1)  # what was lost may have told
         latency = np.maximum(exits.latency_ns, 0)
         bucket = latency.astype(np.float64).view(np.int64) >> _SHIFT
         bucket[exits.latency_ns < 0] = _NO_BUCKET
@@ -176,7 +177,7 @@ class _Counts:
 def _grouped(keys: tuple[NDArray[np.integer[Any]], ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return an order that brings rows of equal keys together, and where in it each group starts."""
     widths = [int(key.max()).bit_length() for key in keys]
-    if sum(widths) > _KEY_BITS:
+    if sum(widths) > _KEY_BITS or min(int(key.min()) for key in keys) < 0:  # negative: a CPU of a damaged record
         order = np.lexsort(keys)
         changes = np.any([key[order[1:]] != key[order[:-1]] for key in keys], axis=0)
     else:

@@ -79,7 +79,7 @@ def _groups(rows: Iterable[BucketRow]) -> Iterator[ExitGroup]:
         yield _group(group[0].key, group[0].idle, group)
 
 
-def _group(key: Key | None, idle: bool | None, rows: Sequence[BucketRow]) -> ExitGroup:  # noqa: FBT001 - a fact
+def _group(key: Key | None, idle: bool | None, rows: Sequence[BucketRow]) -> ExitGroup:
     timed = [row for row in rows if row.low_ns is not None and not row.suspect]
     buckets = list(_extents(timed))
     n = sum(row.n for row in timed)

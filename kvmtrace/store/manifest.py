@@ -165,6 +165,11 @@ def decode_name(component: str) -> str:
     return "" if component == "%00" else unquote(component)
 
 
+def events_table(system: str, event: str) -> str:
+    """Return the path of a tracepoint's table within its run, which is its name in `Manifest.tables`."""
+    return f"events/{encode_name(system)}/{encode_name(event)}"
+
+
 def runs_folder(store: Path) -> Path:
     """Return the folder that holds the runs of a store."""
     return store / "runs"

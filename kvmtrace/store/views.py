@@ -17,7 +17,7 @@ from kvmtrace import schema
 from kvmtrace.errors import StoreError, UsageError
 from kvmtrace.store import manifest_tables
 from kvmtrace.store.column_types import common_type, duckdb_type
-from kvmtrace.store.manifest import RUN_PREFIX, decode_name, encode_name, run_folder, runs_folder
+from kvmtrace.store.manifest import RUN_PREFIX, decode_name, events_table, run_folder, runs_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -41,11 +41,6 @@ class View:
 
 
 _Columns = tuple[tuple[str, str], ...]  # column and Arrow type of each, as stored
-
-
-def event_path(system: str, event: str) -> str:
-    """Return the path of a tracepoint's table in a run's folder, which is its key in `Manifest.tables`."""
-    return f"{_EVENTS}{encode_name(system)}/{encode_name(event)}"
 
 
 def quoted(name: str) -> str:
@@ -126,7 +121,7 @@ class Views:
 
     def _event(self, system: str, event: str, *, qualified: bool) -> View:
         name = f"{system}__{event}" if qualified else event
-        return View(name, event_path(system, event), _types(schema.EVENT_COLUMNS))
+        return View(name, events_table(system, event), _types(schema.EVENT_COLUMNS))
 
     @cached_property
     def _systems(self) -> dict[str, set[tuple[str, str]]]:

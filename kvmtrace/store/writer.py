@@ -16,7 +16,7 @@ import pyarrow as pa
 from kvmtrace.errors import StoreError
 from kvmtrace.store.catalogue import TEMPORARY
 from kvmtrace.store.label import Label, write_label
-from kvmtrace.store.manifest import MANIFEST, Manifest, TableInfo, encode_name, run_folder, runs_folder
+from kvmtrace.store.manifest import MANIFEST, Manifest, TableInfo, run_folder, runs_folder
 from kvmtrace.store.parquet import ROW_GROUP_ROWS, open_writer, write_small
 
 if TYPE_CHECKING:
@@ -31,11 +31,6 @@ _BUFFERED_ROWS = 1 << 19
 """Rows of all tables together that wait for a full row group: some 100 MB at most."""
 _WAITING_JOBS = 16  # blocks of events that are settled come many at a time
 _PART = "part-0.parquet"
-
-
-def events_table(system: str, event: str) -> str:
-    """Return the path of a tracepoint's table within its run, which is its name in `Manifest.tables`."""
-    return f"events/{encode_name(system)}/{encode_name(event)}"
 
 
 class _Table:
