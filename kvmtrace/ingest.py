@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from kvmtrace import __version__, arch, schema
+from kvmtrace.errors import StoreError
 from kvmtrace.exits.buckets import LatencyBuckets
 from kvmtrace.exits.builder import ClosedBy, ExitBuilder, Exits
 from kvmtrace.exits.table import ExitTable
@@ -20,7 +21,7 @@ from kvmtrace.formats.source import Source, open_source
 from kvmtrace.recording import CounterSet, EventBlock, Facts, Loss, Note, Recording
 from kvmtrace.store import manifest as stored
 from kvmtrace.store.catalogue import Catalogue
-from kvmtrace.store.label import Label
+from kvmtrace.store.label import Label, read_label, write_label
 from kvmtrace.store.writer import RunWriter
 from kvmtrace.tracepoints import field_symbols
 
@@ -280,23 +281,40 @@ def _store_counters(
 
 
 def _finish(writer: RunWriter, manifest: stored.Manifest, store: Path, label: Label, *, refresh: bool) -> Ingested:
-    if not writer.finish(manifest, label, replace=refresh):
-        catalogue = Catalogue(store)
-        if label != Label():
-            catalogue.set_label(manifest.run_id, label)
-        return Ingested(catalogue.manifest(manifest.run_id), was_there=True)
-    if refresh:
-        _remove_older(manifest, store)
-    return Ingested(manifest, was_there=False)
-
-
-def _remove_older(manifest: stored.Manifest, store: Path) -> None:
-    """Remove the runs that older schema versions made of the same part of the same content."""
+    folder = stored.run_folder(store, manifest.run_id)
+    if not refresh:
+        return _add(writer, manifest, folder, label)
     catalogue = Catalogue(store)
-    for other in catalogue.manifests():
-        same = (other.source.digest, other.source.part) == (manifest.source.digest, manifest.source.part)
-        if same and other.run_id != manifest.run_id:
-            catalogue.remove(other.run_id)
+    older = [other.run_id for other in catalogue.manifests() if _is_older(other, manifest)]
+    for run_id in (manifest.run_id, *older):
+        label = _named(label, catalogue.label(run_id))
+    was_there = not writer.finish(manifest, label, replace=True)
+    for run_id in older:
+        catalogue.remove(run_id)
+    return Ingested(manifest, was_there)
+
+
+def _add(writer: RunWriter, manifest: stored.Manifest, folder: Path, label: Label) -> Ingested:
+    if writer.finish(manifest, label):
+        return Ingested(manifest, was_there=False)
+    try:
+        there = stored.read_manifest(folder)
+    except StoreError as error:
+        raise StoreError(error.message, hint="--refresh puts the run in its place again") from None
+    if label != Label():
+        write_label(folder, _named(label, read_label(folder)))
+    return Ingested(there, was_there=True)
+
+
+def _is_older(other: stored.Manifest, manifest: stored.Manifest) -> bool:
+    """Tell whether an older schema version made that run of the same part of the same content."""
+    same = (other.source.digest, other.source.part) == (manifest.source.digest, manifest.source.part)
+    return same and other.run_id != manifest.run_id
+
+
+def _named(label: Label, before: Label) -> Label:
+    """Return a new label, with what it does not say as it was before."""
+    return Label(label.label or before.label, before.tags | label.tags)
 
 
 def _source(source: Source, facts: Facts, digest: str) -> stored.Source:

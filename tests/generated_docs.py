@@ -31,12 +31,16 @@ _PART = re.compile(
 )
 
 
+def make(*arguments: str) -> list[str]:
+    """Run make in the project, also below another make, and return the lines that it prints."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    done = subprocess.run(["make", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
 def demo_commands() -> list[list[str]]:
     """Return the arguments of each `kvmtrace` that `make demo` runs."""
-    dry_run = subprocess.run(
-        ["make", "--dry-run", "--no-print-directory", "demo"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    lines = [shlex.split(line) for line in dry_run.stdout.splitlines()]
+    lines = [shlex.split(line) for line in make("--dry-run", "demo")]
     return [words[1:] for words in lines if words and words[0].endswith("/kvmtrace")]
 
 

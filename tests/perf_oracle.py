@@ -15,7 +15,6 @@ DATA = Path(__file__).parent / "data" / "recordings"
 SHARED = Path(__file__).parents[1].parent / "shared"
 """Recordings that are not part of the project; tests that need them skip where they are not."""
 
-PERF_DATA = re.compile(r"(?P<stem>.*?)\.?perf\.data(\.zst)?$")
 HAS_PERF = shutil.which("perf") is not None
 
 
@@ -53,9 +52,17 @@ def bundled() -> list[Recorded]:
     return [Recorded(path) for path in sorted(DATA.glob("*perf.data.zst"))]
 
 
-def shared(folder: str = "captures/x86-svm") -> list[Recorded]:
-    """Return the recordings below a folder of `SHARED`, none where it is not there."""
-    return [Recorded(path) for path in sorted((SHARED / folder).glob("**/*perf.data"))]
+def bundled_one(name: str) -> Recorded:
+    """Return one of them. ValueError: there is none of that name."""
+    (recorded,) = (recorded for recorded in bundled() if recorded.name == name)
+    return recorded
+
+
+def further() -> list[Recorded]:
+    """Return the x86 recordings of `SHARED` that are not bundled, none where it is not there."""
+    shared = [Recorded(path) for path in sorted((SHARED / "captures" / "x86-svm").glob("**/*perf.data"))]
+    names = {recorded.name for recorded in bundled()}
+    return [recorded for recorded in shared if recorded.name.rpartition("/")[2] not in names]
 
 
 class ScriptLine(NamedTuple):
@@ -97,7 +104,7 @@ def report_stats(text: str) -> ReportStats:
     stats = ReportStats()
     event = None
     for line in text.splitlines():
-        if header := re.fullmatch(r"(\S+) stats:|Aggregated stats:", line):
+        if header := re.fullmatch(r"(\S+:\S+) stats:", line):
             event = header[1]
         elif count := re.match(r"\s*(\w+) events:\s+(\d+)", line):
             if event is None:

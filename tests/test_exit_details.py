@@ -10,8 +10,6 @@ from made_runs import CPUID, HLT, IO, MSR, NPF, SVM, VMX, KvmRecording, Row, Thr
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from benchmarks.tracepoint_records import FieldValue
-
 PF_EXCEPTION, CR0_WRITE, HYPERCALL = 0x4E, 0x10, 0x81  # SVM
 DETAIL = ("detail_kind", "detail", "detail_name", "detail_from")
 OTHER = Thread(tid=102, vcpu=1)
@@ -20,7 +18,7 @@ OTHER = Thread(tid=102, vcpu=1)
 def exit_with(
     folder: Path,
     reason: int,
-    *events: tuple[int, str, dict[str, FieldValue]],
+    *events: tuple[int, str, dict[str, int]],
     enabled: tuple[str, ...] = (),
     isa: int = SVM,
 ) -> Row:
@@ -28,7 +26,7 @@ def exit_with(
     made = KvmRecording(*dict.fromkeys([*(name for _, name, _ in events), *enabled]), isa=isa)
     made.exit(1_000, reason)
     for ts_ns, name, fields in events:
-        made.event(name, ts_ns, **fields)
+        made.add_sample(name, ts_ns, fields=fields)
     made.enter(9_000)
     return stored(made, folder).only_exit()
 
@@ -55,7 +53,7 @@ def exit_with(
     ],
 )
 def test_an_exit_is_about_what_its_event_says(
-    tmp_path: Path, reason: int, event: str, fields: dict[str, FieldValue], expected: tuple[Any, ...]
+    tmp_path: Path, reason: int, event: str, fields: dict[str, int], expected: tuple[Any, ...]
 ) -> None:
     row = exit_with(tmp_path, reason, (1_500, event, fields))
     assert pick(row, *DETAIL) == expected
@@ -135,7 +133,7 @@ def test_several_stays_in_the_vmm_are_added(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fpu", [[], [(1_400, "kvm_fpu", {"load": 0})], [(7_000, "kvm_fpu", {"load": 1})]])
 def test_time_in_the_vmm_lasts_from_the_userspace_exit_to_the_entry_where_the_fpu_does_not_tell(
-    tmp_path: Path, fpu: list[tuple[int, str, dict[str, FieldValue]]]
+    tmp_path: Path, fpu: list[tuple[int, str, dict[str, int]]]
 ) -> None:
     row = exit_with(tmp_path, IO, (1_300, "kvm_userspace_exit", {}), *fpu)
     assert pick(row, "userspace", "userspace_ns") == (True, 7_700)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +21,7 @@ from made_runs import (
     StoredRun,
     Thread,
     column,
+    ingested,
     pick,
     stored,
 )
@@ -27,6 +29,7 @@ from reference_pairing import Event, Exit, Round, blocks, facts, pair_slowly, ti
 
 from kvmtrace.arch.x86 import X86
 from kvmtrace.exits.builder import ClosedBy, ExitBuilder, Exits
+from kvmtrace.formats.perf_data import PerfDataRecording
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -309,3 +312,42 @@ def test_pairing_in_columns_agrees_with_pairing_one_by_one(rounds: list[Round], 
     assert exits == expected.exits
     assert exit_ids == expected.exit_ids
     assert entries_without_exit == expected.entries_without_exit
+
+
+@settings(max_examples=60, deadline=None)
+@given(rounds=timelines())
+def test_a_recording_that_tells_no_rounds_is_paired_as_its_time_goes_on(rounds: list[Round]) -> None:
+    events = sorted((event for each in rounds for event in each.events), key=lambda event: event.ts_ns)
+    unrounded = [Round([event]) for event in events]
+    expected = pair_slowly(unrounded)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kvmtrace.exits.builder._HOLD_ROWS", 7)
+        exits, exit_ids, _ = pair_in_columns(unrounded, drain_rows=1_000)
+    assert exits == expected.exits
+    assert exit_ids == expected.exit_ids
+
+
+def test_neither_the_size_of_blocks_nor_of_drains_changes_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = KvmRecording("kvm_msr")
+    for place in range(300):
+        cpu, thread = place % 3, (ONE, TWO)[place % 2]
+        made.exit(1_000 * place, (MSR, NPF)[place % 2], thread, cpu=cpu)
+        made.event("kvm_msr", 1_000 * place + 10, thread, cpu=cpu, ecx=place)
+        if place % 40 == 9:
+            made.add_lost(1, 1_000 * place + 20, cpu=cpu)
+        made.enter(1_000 * place + 1_500, thread, cpu=(place + place // 7) % 3)
+        if place % 10 == 0:
+            made.add_round()
+    path = made.write(tmp_path / "made.data")
+    whole = ingested(path, tmp_path / "whole")
+    monkeypatch.setattr("kvmtrace.ingest.ExitBuilder", partial(ExitBuilder, drain_rows=1))
+    monkeypatch.setattr("kvmtrace.formats.perf_data.PerfDataRecording", partial(PerfDataRecording, block_bytes=4_096))
+    pieces = ingested(path, tmp_path / "pieces")
+    assert pieces.exits() == whole.exits()
+    assert pieces.events("kvm_msr") == whole.events("kvm_msr")
+    assert pieces.manifest.exits == whole.manifest.exits
+    assert pieces.manifest.lost == whole.manifest.lost
+    buckets = [sorted(map(str, run.table("latency_buckets").to_pylist())) for run in (pieces, whole)]
+    assert buckets[0] == buckets[1]

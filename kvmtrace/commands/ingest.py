@@ -10,7 +10,7 @@ import typer
 
 from kvmtrace.commands.options import DEFAULT_STORE, StoreOption, TagOption, pairs
 from kvmtrace.commands.output import say
-from kvmtrace.errors import CheckFailedError
+from kvmtrace.errors import CheckFailedError, InputError, KvmtraceError, UsageError
 from kvmtrace.report.printable import printable
 
 if TYPE_CHECKING:
@@ -30,27 +30,28 @@ def ingest(
     strict: Annotated[bool, typer.Option("--strict", help="Fail where a part of a file could not be read.")] = False,
 ) -> None:
     """Read perf.data files and perf stat texts into the store, and print the ids of their runs."""
-    from kvmtrace.errors import KvmtraceError
     from kvmtrace.ingest import ingest as read
     from kvmtrace.store.label import Label
 
     name = Label(label, pairs(tag, "--tag"))
-    noted, failed = 0, None
+    noted = failed = 0
     for file in files:
         try:
             with _bar(file) as progress:
                 runs = read(file, store, name, refresh=refresh, progress=progress)
         except KvmtraceError as error:
-            if len(files) == 1:
+            if len(files) == 1 or isinstance(error, UsageError):
                 raise
-            failed = failed or error
+            failed += 1
             say(error.message, "error")
+            if error.hint:
+                sys.stderr.write(f"hint: {printable(error.hint)}\n")
             continue
         for run in runs:
             sys.stdout.write(run.manifest.run_id + "\n")
             noted += _tell(run)
-    if failed is not None:
-        raise type(failed)(f"{len(files)} files: not all could be read") from None
+    if failed:
+        raise InputError(f"{failed} of {len(files)} files", "not ingested")
     if strict and noted:
         raise CheckFailedError(f"{noted} notes on what could not be read (--strict)")
 

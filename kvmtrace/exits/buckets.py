@@ -50,7 +50,8 @@ class LatencyBuckets:
         latency = np.maximum(exits.latency_ns, 0)
         bucket = latency.astype(np.float64).view(np.int64) >> _SHIFT
         bucket[exits.latency_ns < 0] = _NO_BUCKET
-        keys = (exits.vm, exits.vcpu + 1, exits.cpu + 1, exits.reason, state, self._detail_codes(exits), bucket)
+        vcpu, cpu = _from_0(exits.vcpu), _from_0(exits.cpu)
+        keys = (exits.vm, vcpu, cpu, exits.reason, state, self._detail_codes(exits), bucket)
         order, starts = _grouped(keys)
         times = latency[order]
         n = np.diff(starts, append=len(order))
@@ -174,10 +175,15 @@ class _Counts:
         )
 
 
+def _from_0(number: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return 0 for an unknown number, which is negative, and 1, 2, … for 0, 1, …"""
+    return np.maximum(number, -1).astype(np.int64) + 1
+
+
 def _grouped(keys: tuple[NDArray[np.integer[Any]], ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return an order that brings rows of equal keys together, and where in it each group starts."""
     widths = [int(key.max()).bit_length() for key in keys]
-    if sum(widths) > _KEY_BITS or min(int(key.min()) for key in keys) < 0:  # negative: a CPU of a damaged record
+    if sum(widths) > _KEY_BITS:
         order = np.lexsort(keys)
         changes = np.any([key[order[1:]] != key[order[:-1]] for key in keys], axis=0)
     else:

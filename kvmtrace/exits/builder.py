@@ -110,7 +110,7 @@ class ExitBuilder:
         self._targets = 0
         self._watermark = -_FOREVER
         self._drained_to = -_FOREVER
-        self._sampled = False
+        self._sampled = any(architecture.role(kind).role <= Role.ENTRY and kind.period != 1 for kind in facts.events)
         self._entries_recorded = any(architecture.role(kind).role == Role.ENTRY for kind in facts.events)
 
     def add(self, block: EventBlock) -> Iterator[Exits | AttributedBlock]:
@@ -184,10 +184,7 @@ class ExitBuilder:
 
     def _role(self, kind: int) -> EventRole:
         if kind not in self._roles:
-            event = self.facts.events[kind]
-            self._roles[kind] = self._architecture.role(event)
-            if self._roles[kind].role <= Role.ENTRY and event.period != 1:
-                self._sampled = True
+            self._roles[kind] = self._architecture.role(self.facts.events[kind])
         return self._roles[kind]
 
     def _drain(self, watermark: int) -> Iterator[Exits | AttributedBlock]:

@@ -13,11 +13,11 @@ import stat
 import sys
 import tempfile
 import zlib
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self, cast
 
 import blake3
-import zstandard
 
 from kvmtrace.errors import InputError
 
@@ -119,28 +119,31 @@ def _unpacking(packed: IO[bytes], packing: str) -> IO[bytes]:
         return cast("IO[bytes]", gzip.GzipFile(fileobj=packed))
     if packing == "xz":
         return cast("IO[bytes]", lzma.LZMAFile(packed))
-    stream = zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True, closefd=False)
-    return cast("IO[bytes]", stream)
+    import pyarrow as pa  # noqa: PLC0415 - heavy, and only for this: zstandard does not tell where a frame is cut off
+
+    return cast("IO[bytes]", pa.CompressedInputStream(packed, "zstd"))
 
 
 def _copied(stream: IO[bytes], path: str, packing: str = "readable") -> IO[bytes]:
     """Copy a stream to an unnamed temporary file. InputError: it ends in damage, or there is no room for it."""
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - the Source closes it
-    while True:
+    with ExitStack() as on_error:
         try:
-            piece = stream.read(_COPY_BYTES)
-        except (EOFError, OSError, lzma.LZMAError, zlib.error, zstandard.ZstdError) as error:
-            raise InputError(path, f"expected {packing} data to its end, found damage: {error}") from None
-        if not piece:
-            break
-        try:
-            file.write(piece)
+            file = on_error.enter_context(tempfile.TemporaryFile())
+            while piece := _piece(stream, path, packing):
+                file.write(piece)
+            file.flush()
         except OSError as error:
-            folder = tempfile.gettempdir()
             raise InputError(
                 path,
-                f"cannot be unpacked into {folder}: {error.strerror}",
+                f"cannot be unpacked into {tempfile.gettempdir()}: {error.strerror}",
                 hint="name a folder with more room in $TMPDIR",
             ) from None
-    file.flush()
+        on_error.pop_all()
     return file
+
+
+def _piece(stream: IO[bytes], path: str, packing: str) -> bytes:
+    try:
+        return stream.read(_COPY_BYTES)
+    except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
+        raise InputError(path, f"expected {packing} data to its end, found damage: {error}") from None

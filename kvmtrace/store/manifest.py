@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 MANIFEST = "run.json"
 LABEL = "label.json"
 RUN_PREFIX = "run_id="
+_LONGEST_COMPONENT = 143  # bytes of a file name: eCryptfs has the least room
+_KEPT_OF_LONG = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +158,18 @@ def _from_raw(raw: dict[str, Any]) -> Manifest:
 
 
 def encode_name(name: str) -> str:
-    """Return a recording's name as one safe path component: letters, digits, `_`, `-`, the rest %-encoded."""
-    encoded = quote(name, safe="").replace(".", "%2E").replace("~", "%7E")
-    return encoded or "%00"
+    """Return a recording's name as one safe path component: letters, digits, `_`, `-`, the rest %-encoded.
+
+    One that is too long for a file system ends in a digest instead, behind %FF, which no text has.
+    """
+    encoded = quote(name, safe="").replace(".", "%2E").replace("~", "%7E") or "%00"
+    if len(encoded) <= _LONGEST_COMPONENT:
+        return encoded
+    return f"{encoded[:_KEPT_OF_LONG]}%FF{sha256(name.encode()).hexdigest()[:16]}"
 
 
 def decode_name(component: str) -> str:
-    """Undo `encode_name`."""
+    """Undo `encode_name`; of a name that was too long the beginning is known."""
     return "" if component == "%00" else unquote(component)
 
 

@@ -7,9 +7,11 @@ import fcntl
 import os
 import secrets
 import shutil
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Self
 
 import pyarrow as pa
 
@@ -21,12 +23,12 @@ from kvmtrace.store.parquet import ROW_GROUP_ROWS, open_writer, write_small
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
     from types import TracebackType
 
     import pyarrow.parquet as pq
 
-_LOCK = ".lock"
+_LOCK_SUFFIX = ".lock"
+_REMOVED_AGE_S = 3600  # what `runs rm` sets aside is gone long before, unless it was killed
 _BUFFERED_ROWS = 1 << 19
 """Rows of all tables together that wait for a full row group: some 100 MB at most."""
 _WAITING_JOBS = 16  # blocks of events that are settled come many at a time
@@ -65,6 +67,12 @@ class _Table:
         if self.file is not None:
             self.file.close()
 
+    def abandon(self) -> None:
+        """Let go of a file that nobody will read; on a full disk its end cannot be written."""
+        if self.file is not None and self.file.is_open:
+            with suppress(OSError):
+                self.file.close()
+
 
 class RunWriter:
     """A run in the making. Its tables are encoded and written by one thread beside the caller's.
@@ -81,11 +89,9 @@ class RunWriter:
             runs_folder(store).mkdir(parents=True, exist_ok=True)
             temporary = store / TEMPORARY
             temporary.mkdir(exist_ok=True)
-            _sweep(temporary)
-            self.folder = temporary / f"run-{secrets.token_hex(8)}"
-            self.folder.mkdir()
-            self._lock = (self.folder / _LOCK).open("w")
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            _sweep(store)
+            self._lock = _claim(temporary)
+            self.folder = Path(self._lock.name).with_suffix("")
         except OSError as error:
             raise _store_error(error, store) from None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kvmtrace-writer")
@@ -97,8 +103,10 @@ class RunWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._thread.shutdown(cancel_futures=True)
+        _clear(self._store, Path(self._lock.name))
         self._lock.close()
-        shutil.rmtree(self.folder, ignore_errors=True)  # gone already where the run was finished
+        for table in self._tables.values():
+            table.abandon()
         if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
             raise _store_error(error, self._store) from None
 
@@ -136,12 +144,10 @@ class RunWriter:
         (self.folder / MANIFEST).write_text(manifest.to_json())
         if label != Label():
             write_label(self.folder, label)
-        (self.folder / _LOCK).unlink()
         target = run_folder(self._store, manifest.run_id)
-        if replace and target.exists():
-            aside = self._store / TEMPORARY / f"removed-{manifest.run_id}-{secrets.token_hex(4)}"
-            target.rename(aside)
-            shutil.rmtree(aside, ignore_errors=True)
+        if replace:
+            with suppress(FileNotFoundError):  # another ingest may do the same
+                target.rename(self._store / TEMPORARY / f"replaced-{manifest.run_id}-{self.folder.name}")
         try:
             self.folder.rename(target)
         except OSError as error:
@@ -151,14 +157,47 @@ class RunWriter:
         return True
 
 
-def _sweep(temporary: Path) -> None:
-    """Remove what killed ingests left: folders whose lock nobody holds."""
-    for folder in temporary.iterdir():
+def _claim(temporary: Path) -> IO[str]:
+    """Make a folder for a run in the making, and a lock file of that name beside it; return the held lock."""
+    while True:
+        path = temporary / f"run-{secrets.token_hex(8)}{_LOCK_SUFFIX}"
+        lock = path.open("x")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if path.exists():  # nobody swept it before it was held
+                path.with_suffix("").mkdir()
+                return lock
+        except OSError:
+            path.unlink(missing_ok=True)
+            lock.close()
+            raise
+        lock.close()
+
+
+def _sweep(store: Path) -> None:
+    """Remove what killed ingests left: everything whose lock nobody holds."""
+    temporary = store / TEMPORARY
+    for path in temporary.glob(f"run-*{_LOCK_SUFFIX}"):
+        with suppress(OSError), path.open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _clear(store, path)
+    for removed in temporary.glob("removed-*"):
         with suppress(OSError):
-            if folder.name.startswith("run-") and (lock := folder / _LOCK).exists():
-                with lock.open("r+") as file:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    shutil.rmtree(folder)
+            if time.time() - removed.stat().st_ctime > _REMOVED_AGE_S:
+                shutil.rmtree(removed, ignore_errors=True)
+
+
+def _clear(store: Path, lock: Path) -> None:
+    """Remove what an ingest left aside; a run that it could not replace any more goes back to its place."""
+    folder = lock.with_suffix("")
+    for replaced in folder.parent.glob(f"replaced-*-{folder.name}"):
+        run_id = replaced.name.removeprefix("replaced-").removesuffix(f"-{folder.name}")
+        with suppress(OSError):
+            replaced.rename(run_folder(store, run_id))
+        shutil.rmtree(replaced, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)  # gone already where the run was finished
+    if not folder.exists():
+        lock.unlink(missing_ok=True)
 
 
 def _plain_type(arrow_type: pa.DataType) -> str:

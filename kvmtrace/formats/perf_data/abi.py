@@ -13,7 +13,7 @@ MAX_RECORD_SIZE = 0xFFF8
 
 
 class RecordType(IntEnum):
-    """perf_event_header.type: kernel records from 1, perf's own from 64 (enum perf_user_event_type)."""
+    """perf_event_header.type: kernel records from 1, perf's own from 64; names as `perf report --stats` prints them."""
 
     MMAP = 1
     LOST = 2
@@ -28,18 +28,40 @@ class RecordType(IntEnum):
     AUX = 11
     ITRACE_START = 12
     LOST_SAMPLES = 13
-    HEADER_ATTR = 64
+    SWITCH = 14
+    SWITCH_CPU_WIDE = 15
+    NAMESPACES = 16
+    KSYMBOL = 17
+    BPF_EVENT = 18
+    CGROUP = 19
+    TEXT_POKE = 20
+    AUX_OUTPUT_HW_ID = 21
+    CALLCHAIN_DEFERRED = 22
+    ATTR = 64
+    EVENT_TYPE = 65
     TRACING_DATA = 66
+    BUILD_ID = 67
     FINISHED_ROUND = 68
+    ID_INDEX = 69
+    AUXTRACE_INFO = 70
     AUXTRACE = 71
+    AUXTRACE_ERROR = 72
+    THREAD_MAP = 73
+    CPU_MAP = 74
+    STAT_CONFIG = 75
+    STAT = 76
+    STAT_ROUND = 77
+    EVENT_UPDATE = 78
+    TIME_CONV = 79
     FEATURE = 80
     COMPRESSED = 81
     FINISHED_INIT = 82
     COMPRESSED2 = 83
+    BPF_METADATA = 84
 
 
 LAST_RECORD_TYPE = 127
-"""Types beyond are not of this format: the bytes are damaged. (The newest perf has 84.)"""
+"""Types beyond are not of this format: the bytes are damaged."""
 
 
 class Sample(IntFlag):

@@ -106,9 +106,9 @@ def _read_pipe(source: Source, header: FileHeader) -> bytes | None:
         kind, _, size = struct.unpack(header.order + "IHH", raw)
         if size < RECORD_HEADER_SIZE or kind in (RecordType.SAMPLE, RecordType.COMPRESSED, RecordType.COMPRESSED2):
             break
-        if kind in (RecordType.HEADER_ATTR, RecordType.FEATURE, RecordType.TRACING_DATA):
+        if kind in (RecordType.ATTR, RecordType.FEATURE, RecordType.TRACING_DATA):
             record = source.read_at(at, size)
-            if kind == RecordType.HEADER_ATTR and (attr := header_attribute(record, header.order, source.name, at)):
+            if kind == RecordType.ATTR and (attr := header_attribute(record, header.order, source.name, at)):
                 header.attributes.append(attr)
             elif kind == RecordType.FEATURE and (found := feature(record, header.order)):
                 header.features[found[0]] = found[1]

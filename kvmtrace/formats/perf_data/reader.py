@@ -183,7 +183,7 @@ class PerfDataRecording:
         if self._unknown_ids:
             facts.not_stored["samples whose id no event of the header has"] = self._unknown_ids
         if self._inner.skipped:
-            facts.not_stored["COMPRESSED records behind the damage"] = self._inner.skipped
+            self.notes.add(Note("records", f"{self._inner.skipped} compressed records behind the damage are not read"))
         if self._first_ts is not None:
             facts.start = start_time(self._header.features, self._order, self._first_ts)
 

@@ -63,7 +63,7 @@ def _trailer(record: bytes, body_end: int, order: str, attributes: AttributeTabl
 
 
 def header_attribute(record: bytes, order: str, file: str, offset: int) -> Attribute | None:
-    """Read a HEADER_ATTR record {perf_event_attr, u64 ids[]} of a pipe; None where it is cut off."""
+    """Read an ATTR record {perf_event_attr, u64 ids[]} of a pipe; None where it is cut off."""
     if len(record) < RECORD_HEADER_SIZE + 8:
         return None
     (attr_size,) = struct.unpack_from(order + "I", record, RECORD_HEADER_SIZE + 4)

@@ -80,6 +80,7 @@ def parse_tracing_data(raw: bytes) -> TracingData:
     for _ in range(cursor.count("ftrace formats")):
         cursor.text("ftrace format")
     formats: dict[int, tuple[str, EventFormat]] = {}
+    id_of: dict[tuple[str, str], int] = {}
     unread: list[tuple[str, str]] = []
     for _ in range(cursor.count("systems")):
         system = cursor.string("system name")
@@ -88,6 +89,9 @@ def parse_tracing_data(raw: bytes) -> TracingData:
                 event = parse_format(cursor.text("format"), long_size=_LONG_SIZES.get(long_size, 8))
             except FormatError as error:
                 unread.append((system, str(error)))
-            else:
+                continue
+            if id_of.setdefault((system, event.name), event.id) == event.id:
                 formats[event.id] = (system, event)
+            else:  # they would share a table, and their fields may differ
+                unread.append((system, f"{event.name} has two ids, {id_of[system, event.name]} and {event.id}"))
     return TracingData(big_endian, long_size, formats, unread)

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from ingested import IngestedRecordings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def ingested(tmp_path_factory: pytest.TempPathFactory) -> IngestedRecordings:
+    """Return a store of recordings, each of which is ingested when it is first asked for."""
+    store: Path = tmp_path_factory.mktemp("ingested") / "store"
+    return IngestedRecordings(store)
