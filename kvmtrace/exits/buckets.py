@@ -176,7 +176,7 @@ class _Counts:
 
 
 def _from_0(number: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return 0 for an unknown number, which is negative, and 1, 2, … for 0, 1, …"""
+    """Return each number plus 1, and 0 for one that is not known, which is negative."""
     return np.maximum(number, -1).astype(np.int64) + 1
 
 

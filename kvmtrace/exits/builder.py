@@ -121,7 +121,7 @@ class ExitBuilder:
         self._pending.append(attributed)
         self._held.append(rows)
         self._held_rows += len(rows)
-        self.tally.late_events += int((block.ts_ns <= self._drained_to).sum())
+        self.tally.late_events += int((block.ts_ns < self._drained_to).sum())
         self._watermark = max(self._watermark, block.watermark_ns)
         if self._held_rows >= self._drain_rows and self._watermark > self._drained_to:
             yield from self._drain(self._watermark)
@@ -227,7 +227,8 @@ class ExitBuilder:
         """Make the chosen exits, which either all have a closer or none has."""
         exit_row, opener = pairs.exits[chosen], pairs.opener[chosen]
         exit_ts, cpu, reason = rows.ts_ns[exit_row], rows.cpu[exit_row], rows.reason[exit_row]
-        thread, vcpu = rows.thread[exit_row], rows.vcpu[exit_row]
+        thread, own_vcpu = rows.thread[exit_row], rows.vcpu[exit_row]
+        vcpu = own_vcpu
         nobody = np.full(len(chosen), _UNKNOWN, np.int32)
         if closed:
             closer = pairs.closer[chosen]
@@ -254,7 +255,7 @@ class ExitBuilder:
             exit_ts_ns=exit_ts,
             entry_ts_ns=np.where(paired, end_ts, -1),
             latency_ns=latency,
-            guest_ns=self._guest_times(rows, exit_row, opener),
+            guest_ns=self._guest_times(rows, opener, exit_ts, cpu, own_vcpu),
             reason=reason,
             facets=self._facets(rows, pairs, chosen, latency),
             closed_by=closed_by,
@@ -264,15 +265,22 @@ class ExitBuilder:
         self.tally.suspect += int(exits.suspect.sum())
         return exits
 
-    def _guest_times(self, rows: Timeline, exit_row: NDArray[np.int64], opener: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _guest_times(
+        self,
+        rows: Timeline,
+        opener: NDArray[np.int64],
+        exit_ts: NDArray[np.int64],
+        cpu: NDArray[np.int32],
+        own_vcpu: NDArray[np.int32],
+    ) -> NDArray[np.int64]:
         """Return the time from the entry before each exit, -1 where that entry may not be the newest one."""
-        entered, left = rows.ts_ns[opener], rows.ts_ns[exit_row]
-        vcpu, own_vcpu = rows.vcpu[opener], rows.vcpu[exit_row]
+        entered, vcpu = rows.ts_ns[opener], rows.vcpu[opener]
         known = (opener != NONE) & (rows.role[opener] == Role.ENTRY)
         known &= (vcpu == own_vcpu) | (vcpu == _UNKNOWN) | (own_vcpu == _UNKNOWN)
-        known &= ~self._holes.within(rows.cpu[opener], entered, left)
-        known &= ~self._holes.within(rows.cpu[exit_row], entered, left)
-        return np.where(known, left - entered, -1)
+        if self._holes:
+            known &= ~self._holes.within(rows.cpu[opener], entered, exit_ts)
+            known &= ~self._holes.within(cpu, entered, exit_ts)
+        return np.where(known, exit_ts - entered, -1)
 
     def _unexplained(self, closed_by: NDArray[np.int8], reason: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Tell for each exit whether an entry must be missing behind it."""

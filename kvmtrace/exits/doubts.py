@@ -20,6 +20,9 @@ class Holes:
     def __init__(self) -> None:
         self._holes: dict[int, list[tuple[int, int]]] = {}
 
+    def __len__(self) -> int:
+        return sum(len(holes) for holes in self._holes.values())
+
     def add(self, loss: Loss) -> None:
         """Take over a loss; one whose time is not recorded makes no hole."""
         if loss.after_ns is not None and loss.until_ns is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from kvmtrace.arch.base import Reason
     from kvmtrace.recording import EventKind, Fields
 
-_NO_ISA = 0xFFFFFFFF
+_MASK32 = 0xFFFFFFFF
+_NO_ISA = _MASK32
 _TABLE_SIZE = 1 << 12
 
 
@@ -24,7 +25,7 @@ class Reasons:
         self._architecture = architecture
         self._keys = np.zeros(0, np.uint64)  # sorted
         self._codes = np.zeros(0, np.int32)
-        self._table = np.zeros(0, np.int32)  # codes by distance from the first key, -1: none
+        self._tables: dict[int, NDArray[np.int32]] = {}  # by isa: codes of small reasons, -1: none
         self.meanings: list[Reason] = []
         self.idle = np.zeros(0, np.bool_)
         self.reenters = np.zeros(0, np.bool_)
@@ -37,24 +38,23 @@ class Reasons:
     def codes(self, kind: EventKind, fields: Fields) -> NDArray[np.int32]:
         """Return the code of each exit's reason."""
         isa_field, reason_field = self._architecture.reason_fields(kind)
-        keys = fields.column(reason_field).astype(np.int64).view(np.uint64) & np.uint64(0xFFFFFFFF)
-        isa = np.uint64(_NO_ISA) if isa_field is None else fields.column(isa_field).astype(np.uint64)
-        keys |= isa << np.uint64(32)
-        if (quick := self._quick_codes(keys)) is not None:
+        reason = fields.column(reason_field)
+        isa = np.full(len(reason), _NO_ISA, np.uint32) if isa_field is None else fields.column(isa_field)
+        if (quick := self._usual_codes(isa, reason)) is not None:
             return quick
+        keys = isa.astype(np.uint64) << np.uint64(32) | reason.astype(np.int64).view(np.uint64) & np.uint64(_MASK32)
         if (unknown := self._unknown(keys)).any():
             for key in np.unique(keys[unknown]).tolist():
                 self._learn(kind, key)
         return self._codes[np.searchsorted(self._keys, keys)]
 
-    def _quick_codes(self, keys: NDArray[np.uint64]) -> NDArray[np.int32] | None:
-        """Return the codes by a table of the usual reasons' codes; None where that does not hold all."""
-        if not len(self._keys) or not len(keys):
+    def _usual_codes(self, isa: NDArray[Any], reason: NDArray[Any]) -> NDArray[np.int32] | None:
+        """Return the codes by a table of small reasons of one isa, which most blocks hold; None for another block."""
+        if not len(reason) or int(reason.max()) >= _TABLE_SIZE or int(reason.min()) < 0:
             return None
-        place = keys - self._keys[0]
-        if int(place.max()) >= _TABLE_SIZE:
+        if int(isa[0]) not in self._tables or not (isa == isa[0]).all():
             return None
-        codes = self._table[place.view(np.int64)]
+        codes = self._tables[int(isa[0])][reason]
         return codes if int(codes.min()) >= 0 else None
 
     def _unknown(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
@@ -69,9 +69,9 @@ class Reasons:
         place = int(np.searchsorted(self._keys, np.uint64(key)))
         self._keys = np.insert(self._keys, place, np.uint64(key))
         self._codes = np.insert(self._codes, place, len(self.meanings))
-        near = self._keys - self._keys[0] < _TABLE_SIZE
-        self._table = np.full(_TABLE_SIZE, -1, np.int32)
-        self._table[(self._keys[near] - self._keys[0]).view(np.int64)] = self._codes[near]
+        if key & _MASK32 < _TABLE_SIZE:
+            table = self._tables.setdefault(key >> 32, np.full(_TABLE_SIZE, -1, np.int32))
+            table[key & _MASK32] = len(self.meanings)
         self.meanings.append(meaning)
         self.idle = np.append(self.idle, meaning.idle)
         self.reenters = np.append(self.reenters, self._architecture.reenters_without_entry(meaning))

@@ -43,6 +43,7 @@ class StoreConnection:
         self.catalogue = Catalogue(store)
         self.views = Views(self.catalogue)
         self._made: dict[str, object] = {}
+        self._checked: dict[str, Statement] = {}
         with ExitStack() as stack:
             spill = stack.enter_context(tempfile.TemporaryDirectory(prefix="kvmtrace-", ignore_cleanup_errors=True))
             self._connection = _locked_connection(self.catalogue.store, spill)
@@ -57,7 +58,9 @@ class StoreConnection:
 
     def check(self, sql: str) -> Statement:
         """Return the statement of `sql` without running it. UsageError: it may not run."""
-        return guard.checked(self._connection, sql)
+        if sql not in self._checked:
+            self._checked[sql] = guard.checked(self._connection, sql)
+        return self._checked[sql]
 
     def query(
         self, sql: str, parameters: Mapping[str, object] | None = None, *, fields: Fields | None = None

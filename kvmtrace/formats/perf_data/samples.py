@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _WORD = 8
 _UNKNOWN = -1
+_SIZE_BYTES = 4  # a raw record stands behind its own size
 _LATEST_NS = 1 << 62
 """Latest time that is believed: the wall clock reaches it in 2116, and differences of times stay within 64 bits."""
 
@@ -32,6 +33,7 @@ class Columns:
     pid: NDArray[np.int32]
     tid: NDArray[np.int32]
     raw_word: NDArray[np.int64]  # place of the raw record's size in the block
+    raw_room: NDArray[np.int64]  # bytes between that size and the end of the sample
     stored: NDArray[np.bool_]  # whether a raw record of a known tracepoint is there
 
     @classmethod
@@ -42,6 +44,7 @@ class Columns:
             np.full(rows, -1, np.int32),
             np.full(rows, -1, np.int32),
             np.full(rows, -1, np.int32),
+            np.zeros(rows, np.int64),
             np.zeros(rows, np.int64),
             np.zeros(rows, np.bool_),
         )
@@ -84,7 +87,8 @@ class SampleDecoder:
         self._refuse_times(columns, scan, offset)
         fields: dict[int, DecodedFields] = {}
         rows: dict[int, NDArray[np.int64]] = {}
-        for kind in np.flatnonzero(np.bincount(kinds[columns.stored], minlength=len(self.layouts))).tolist():
+        stored_kinds = kinds if columns.stored.all() else kinds[columns.stored]
+        for kind in np.flatnonzero(np.bincount(stored_kinds, minlength=len(self.layouts))).tolist():
             rows[kind], fields[kind] = self._fields(kind, kinds, scan, raw, columns, offset)
         if columns.stored.all():
             return _block(columns, kinds, slice(None), rows, fields), columns
@@ -103,7 +107,7 @@ class SampleDecoder:
             of_layout = np.array([other == layout for other in layouts])
             rows = np.flatnonzero(of_layout[scan.sample_attributes])
             part = self._layout_columns(layout, scan, rows)
-            for name in ("ts_ns", "cpu", "pid", "tid", "raw_word", "stored"):
+            for name in ("ts_ns", "cpu", "pid", "tid", "raw_word", "raw_room", "stored"):
                 getattr(columns, name)[rows] = getattr(part, name)
         return columns
 
@@ -120,8 +124,8 @@ class SampleDecoder:
         if "cpu" in layout.words:
             columns.cpu, _ = self._halves(scan.words.take(places + layout.words["cpu"], mode="clip"))
         if layout.has_raw:
-            columns.raw_word, inside = _raw_places(layout, scan.words, places, sizes)
-            columns.stored = whole & inside
+            columns.raw_word, columns.raw_room = _raw_places(layout, scan.words, places, sizes)
+            columns.stored = whole & (columns.raw_room > 0)
         return columns
 
     def _halves(self, words: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -166,26 +170,36 @@ class SampleDecoder:
         """Return the samples of one kind that can be decoded, and their fields."""
         layout = self.layouts[kind]
         rows = np.flatnonzero((kinds == kind) & columns.stored)
-        places = columns.raw_word[rows]
-        room = (scan.sample_words[rows] + scan.sample_sizes[rows] - places) * _WORD - 4
-        fits = room >= layout.gather_size - 4
-        gathered = _gather(raw, places if fits.all() else np.where(fits, places, 0), layout.gather_size)
-        gathered = gathered.view(layout.dtype)
+        places, room = columns.raw_word[rows], columns.raw_room[rows]
+        least_room = int(room.min())
+        fits = least_room >= layout.gather_size - _SIZE_BYTES
+        if not fits:
+            places = np.where(room >= layout.gather_size - _SIZE_BYTES, places, 0)
+        gathered = _gather(raw, places, layout.gather_size).view(layout.dtype)
         sizes = gathered["raw_size"].astype(np.int64)
-        damaged = ~fits | (sizes < layout.size) | (sizes > room)
+        if not fits or int(sizes.min()) < layout.size or int(sizes.max()) > least_room:
+            kept = self._undamaged(layout, rows, sizes, room, scan, columns, offset)
+            rows, places, sizes, gathered = rows[kept], places[kept], sizes[kept], gathered[kept]
+        return rows, layout.rows(gathered, RawRows(raw, places * _WORD + _SIZE_BYTES, sizes))
+
+    def _undamaged(
+        self,
+        layout: FieldLayout,
+        rows: NDArray[np.int64],
+        sizes: NDArray[np.int64],
+        room: NDArray[np.int64],
+        scan: Scan,
+        columns: Columns,
+        offset: int,
+    ) -> NDArray[np.int64]:
+        """Return which of `rows` have a raw record of the size that it says and needs; note the others."""
+        damaged = (room < layout.gather_size - _SIZE_BYTES) | (sizes < layout.size) | (sizes > room)
         if damaged.any():
             first = offset + int(scan.sample_words[rows[damaged][0]]) * _WORD
-            self.notes.add(
-                Note(
-                    f"offset {first}",
-                    f"expected a {layout.event.name} of {layout.size} bytes, found {int(sizes[damaged][0])} bytes",
-                    events=int(damaged.sum()),
-                )
-            )
+            what = f"expected a {layout.event.name} of {layout.size} bytes, found {int(sizes[damaged][0])} bytes"
+            self.notes.add(Note(f"offset {first}", what, events=int(damaged.sum())))
             columns.stored[rows[damaged]] = False
-            kept = np.flatnonzero(~damaged)
-            rows, places, sizes, gathered = rows[kept], places[kept], sizes[kept], gathered[kept]
-        return rows, layout.rows(gathered, RawRows(raw, places * _WORD + 4, sizes))
+        return np.flatnonzero(~damaged)
 
 
 def _block(
@@ -224,8 +238,8 @@ def _part(gathered: NDArray[np.void], dtype: str, offset: int) -> NDArray[np.int
 
 def _raw_places(
     layout: Layout, words: NDArray[np.uint64], places: NDArray[np.int64], sizes: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the word of each sample's raw size, and whether it lies inside the sample."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the word of each sample's raw size, and the bytes behind it: none where it lies outside the sample."""
     at = places + layout.prefix_words
     ends = places + sizes
     last = len(words) - 1
@@ -239,5 +253,5 @@ def _raw_places(
     if layout.sample_type & Sample.CALLCHAIN:
         depth = words.take(np.minimum(at, last))
         at = at + 1 + np.minimum(depth, np.uint64(last)).view(np.int64)
-    inside = at < ends
-    return np.where(inside, at, places), inside
+    room = (ends - at) * _WORD - _SIZE_BYTES
+    return np.minimum(at, ends - 1), room
