@@ -120,7 +120,7 @@ def read_by(block_bytes: int, drain_rows: int, monkeypatch: pytest.MonkeyPatch) 
     """Let recordings be read by blocks of so many bytes, and exits be paired as soon as so many events wait."""
     reader = partial(PerfDataRecording, block_bytes=block_bytes)
     monkeypatch.setattr("kvmtrace.formats.perf_data.PerfDataRecording", reader)
-    monkeypatch.setattr("kvmtrace.ingest.ExitBuilder", partial(ExitBuilder, drain_rows=drain_rows))
+    monkeypatch.setattr("kvmtrace.ingest.intake.ExitBuilder", partial(ExitBuilder, drain_rows=drain_rows))
 
 
 @BLOCKS

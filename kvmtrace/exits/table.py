@@ -42,14 +42,14 @@ class ExitTable:
         columns = {
             "exit_id": pa.array(exits.exit_id),
             "vm_id": _named(exits.vm, self._builder.vms.names),
-            "vcpu": _known(exits.vcpu),
+            "vcpu": known_or_null(exits.vcpu),
             "tid": pa.array(exits.tid),
-            "cpu": _known(exits.cpu),
-            "entry_cpu": _known(exits.entry_cpu),
+            "cpu": known_or_null(exits.cpu),
+            "entry_cpu": known_or_null(exits.entry_cpu),
             "exit_ts_ns": pa.array(exits.exit_ts_ns),
-            "entry_ts_ns": _known(exits.entry_ts_ns, exits.latency_ns),
-            "latency_ns": _known(exits.latency_ns),
-            "guest_ns": _known(exits.guest_ns),
+            "entry_ts_ns": known_or_null(exits.entry_ts_ns, exits.latency_ns),
+            "latency_ns": known_or_null(exits.latency_ns),
+            "guest_ns": known_or_null(exits.guest_ns),
             "isa": _named(exits.reason, [m.isa for m in meanings]),
             "reason_code": pa.array(np.array([m.code for m in meanings], np.int64)[exits.reason]),
             "reason": _named(exits.reason, [m.name for m in meanings]),
@@ -135,7 +135,7 @@ def _dictionary_field(field: pa.Field) -> pa.Field:
     return pa.field(field.name, pa.dictionary(pa.int32(), pa.string()), nullable=field.nullable)
 
 
-def _known(values: NDArray[np.integer[Any]], by: NDArray[np.integer[Any]] | None = None) -> pa.Array:
+def known_or_null(values: NDArray[np.integer[Any]], by: NDArray[np.integer[Any]] | None = None) -> pa.Array:
     """Return numbers, null where they (or those of `by`) are negative."""
     unknown = (values if by is None else by) < 0
     return pa.array(values, mask=unknown) if unknown.any() else pa.array(values)

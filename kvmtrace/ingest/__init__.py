@@ -1,0 +1,10 @@
+"""An input → runs in the store.
+
+runs.py       one input → its runs, each put in its place
+intake.py     the blocks of a recording → its tables
+account.py    what is known of a recording beside its tables → its manifest
+"""
+
+from kvmtrace.ingest.runs import Ingested, Progress, ingest
+
+__all__ = ["Ingested", "Progress", "ingest"]

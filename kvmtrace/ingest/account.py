@@ -1,0 +1,141 @@
+"""What is known of a recording beside its tables → its manifest."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import blake3
+import numpy as np
+
+from kvmtrace import __version__, schema
+from kvmtrace.exits.builder import ClosedBy
+from kvmtrace.recording import Note
+from kvmtrace.store import manifest as stored
+
+if TYPE_CHECKING:
+    from kvmtrace.exits.builder import ExitBuilder
+    from kvmtrace.recording import EventBlock, Loss, Recording
+
+_RUN_ID_DIGITS = 16
+
+
+class Seen:
+    """What the blocks of a recording held: events by kind, the stretch of time, the losses."""
+
+    def __init__(self, kinds: int) -> None:
+        self.rows = np.zeros(kinds, np.int64)
+        self.first_ts_ns: int | None = None
+        self.last_ts_ns: int | None = None
+        self._losses: dict[tuple[str, int | None], list[Loss]] = {}
+
+    def add(self, block: EventBlock) -> None:
+        """Count a block."""
+        for loss in block.losses:
+            self._losses.setdefault((loss.said_by, loss.cpu), []).append(loss)
+        if len(block.ts_ns):
+            first, last = int(block.ts_ns.min()), int(block.ts_ns.max())
+            self.first_ts_ns = first if self.first_ts_ns is None else min(first, self.first_ts_ns)
+            self.last_ts_ns = last if self.last_ts_ns is None else max(last, self.last_ts_ns)
+            self.rows += np.bincount(block.kind, minlength=len(self.rows))
+
+    def lost(self) -> tuple[stored.Lost, ...]:
+        """Return the losses, added up by teller and CPU."""
+        rows = []
+        for (said_by, cpu), losses in self._losses.items():
+            times = [loss.until_ns for loss in losses if loss.until_ns is not None]
+            first, last = (min(times), max(times)) if times else (None, None)
+            rows.append(stored.Lost(said_by, cpu, sum(loss.events for loss in losses), len(losses), first, last))
+        return tuple(sorted(rows, key=lambda row: (row.said_by, -1 if row.cpu is None else row.cpu)))
+
+
+def recording_manifest(
+    recording: Recording,
+    seen: Seen,
+    builder: ExitBuilder | None,
+    source: stored.Source,
+    tables: dict[str, stored.TableInfo],
+) -> stored.Manifest:
+    """Return what is known of a run, once all blocks of its recording are read."""
+    facts, notes = recording.facts, recording.notes
+    span = None if seen.first_ts_ns is None or seen.last_ts_ns is None else seen.last_ts_ns - seen.first_ts_ns
+    tracepoints = [
+        stored.Tracepoint(k.system, k.name, facts.samples.get(i, int(seen.rows[i])), int(seen.rows[i]), k.period)
+        for i, k in enumerate(facts.events)
+    ]
+    return stored.Manifest(
+        run_id=run_id(source.digest, None),
+        kind="recording",
+        source=source,
+        ingested_at=now(),
+        kvmtrace_version=__version__,
+        host=facts.host,
+        tool=facts.tool,
+        clock=facts.clock if facts.has_times else None,
+        start=facts.start,
+        first_ts_ns=seen.first_ts_ns,
+        last_ts_ns=seen.last_ts_ns,
+        elapsed_ns=span if facts.has_times else None,
+        tracepoints=tuple(tracepoints),
+        tables=tables,
+        exits=_exit_counts(builder),
+        lost=seen.lost(),
+        notes=tuple(stored_note(note) for note in [*notes.kept, *_own_notes(recording, builder)]),
+        notes_dropped=notes.dropped,
+        records=facts.records,
+        not_stored=facts.not_stored,
+        left_out=tuple(facts.left_out),
+        identity=_identity(builder),
+    )
+
+
+def _exit_counts(builder: ExitBuilder | None) -> dict[str, int]:
+    if builder is None:
+        return {}
+    tally = builder.tally
+    closed = {f"closed_by_{c.name.lower()}": int(tally.closed_by[c]) for c in ClosedBy}
+    counts = {"rows": tally.exits, **closed, "suspect": tally.suspect}
+    return {**counts, "entries_without_exit": tally.entries_without_exit, "late_events": tally.late_events}
+
+
+def _own_notes(recording: Recording, builder: ExitBuilder | None) -> list[Note]:
+    if not recording.facts.has_times:
+        return [Note("header", "the samples have no time stamps (perf record -T adds them): no exits were paired")]
+    if builder is None and any(k.name == "kvm_exit" for k in recording.facts.events):
+        machine = recording.facts.host.get("arch", "this machine")
+        return [Note("header", f"exits of {machine} are not paired by this version; all events are stored")]
+    if builder is not None and (late := builder.tally.late_events):
+        return [Note("records", f"{late} events came too late to be put in order: exits around them may be wrong")]
+    return []
+
+
+def _identity(builder: ExitBuilder | None) -> tuple[str, ...]:
+    if builder is None:
+        return ()
+    rules = [
+        "vm_id: process id that perf recorded",
+        "vcpu: field vcpu_id of the event, else of the thread's newest kvm_entry",
+        "pairs: exit and next entry of one thread",
+    ]
+    rules.extend(
+        f"process {pid} ran a vCPU of one number on two threads at a time: inferred to be several VMs (#2, …)"
+        for pid in sorted(builder.vms.split)
+    )
+    return tuple(rules)
+
+
+def run_id(digest: str, part: str | None) -> str:
+    """Return the id of a run: that of its content, part and schema version."""
+    text = "\n".join([digest, part or "", schema.VERSION])
+    return blake3.blake3(text.encode()).hexdigest()[:_RUN_ID_DIGITS]
+
+
+def stored_note(note: Note) -> stored.StoredNote:
+    """Return a reader's note as the manifest has it."""
+    return stored.StoredNote(**asdict(note))
+
+
+def now() -> str:
+    """Return the time, as manifests tell it."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,107 @@
+"""The blocks of a recording → its tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from kvmtrace import arch, schema
+from kvmtrace.exits.buckets import LatencyBuckets
+from kvmtrace.exits.builder import ExitBuilder, Exits
+from kvmtrace.exits.table import ExitTable, known_or_null
+from kvmtrace.ingest.account import Seen
+from kvmtrace.store.manifest import events_table
+from kvmtrace.tracepoints import field_symbols
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from kvmtrace.recording import EventBlock, Recording
+    from kvmtrace.store.writer import RunWriter
+
+
+class Intake:
+    """Takes the blocks of one recording to its tables."""
+
+    def __init__(self, recording: Recording, writer: RunWriter) -> None:
+        self._facts = recording.facts
+        self._writer = writer
+        self.seen = Seen(len(self._facts.events))
+        self._event_schemas: dict[int, pa.Schema] = {}
+        architecture = arch.for_recording(self._facts) if self._facts.has_times else None
+        self.builder: ExitBuilder | None = None
+        if architecture is not None:
+            self.builder = ExitBuilder(self._facts, architecture)
+            self._table = ExitTable(self._facts, architecture, self.builder)
+            self._buckets = LatencyBuckets(architecture, self.builder)
+
+    def take(self, block: EventBlock) -> None:
+        """Store what is certain with this block."""
+        self.seen.add(block)
+        if self.builder is None:
+            nothing = np.full(len(block.ts_ns), -1)
+            self._writer.submit(lambda: self._write_events(block, nothing, nothing.astype(np.int32)))
+            return
+        for settled in self.builder.add(block):
+            self._write(settled)
+
+    def finish(self) -> None:
+        """Store the rest, and the small tables."""
+        if self.builder is not None:
+            for settled in self.builder.finish():
+                self._write(settled)
+            self._writer.submit(self._write_buckets)
+        self._writer.submit(self._write_small_tables)
+
+    def _write(self, settled: Exits | AttributedBlock) -> None:
+        if isinstance(settled, Exits):
+            exits = settled
+            self._writer.submit(lambda: self._write_exits(exits))
+        else:
+            block = settled
+            self._writer.submit(lambda: self._write_events(block.block, block.exit_id, block.vcpu))
+
+    def _write_exits(self, exits: Exits) -> None:
+        self._writer.add("exits", self._table.table(exits))
+        self._buckets.add(exits)
+
+    def _write_buckets(self) -> None:
+        self._writer.write_small("latency_buckets", self._buckets.table())
+
+    def _write_events(self, block: EventBlock, exit_id: NDArray[np.int64], vcpu: NDArray[np.int32]) -> None:
+        for kind, fields in block.fields.items():
+            rows = block.rows[kind]
+            common = (block.ts_ns[rows], *(known_or_null(c[rows]) for c in (block.cpu, block.tid, vcpu, exit_id)))
+            own = fields.arrow()
+            event = self._facts.events[kind]
+            table = pa.Table.from_arrays([*common, *own.values()], schema=self._event_schema(kind, own))
+            self._writer.add(events_table(event.system, event.name), table)
+
+    def _event_schema(self, kind: int, own: dict[str, pa.Array]) -> pa.Schema:
+        """Return the schema of a tracepoint's table; its own fields are in every event."""
+        if kind not in self._event_schemas:
+            common = [pa.field(c.name, pa.type_for_alias(c.type), nullable=c.nullable) for c in schema.EVENT_COLUMNS]
+            fields = [pa.field(name, c.type, nullable=bool(pa.types.is_nested(c.type))) for name, c in own.items()]
+            self._event_schemas[kind] = pa.schema([*common, *fields])
+        return self._event_schemas[kind]
+
+    def _write_small_tables(self) -> None:
+        isa_codes = self.builder.reasons.isa_codes if self.builder is not None else set()
+        known = {"isa": isa_codes.pop()} if len(isa_codes) == 1 else {}
+        names = [
+            (event.system, event.name, name, value, text)
+            for event in self._facts.events
+            for name, symbols in field_symbols(event.format, known).items()
+            for value, text in symbols.items()
+            if -(1 << 63) <= value < 1 << 63
+        ]
+        if names:
+            columns = [pa.array(column) for column in zip(*names, strict=True)]
+            self._writer.write_small("symbols", pa.table(columns, schema=schema.SYMBOLS.arrow_schema()))
+        threads = sorted((pid, tid, name) for (pid, tid), name in self._facts.threads.items())
+        if threads:
+            columns = [pa.array(column) for column in zip(*threads, strict=True)]
+            table = pa.table(dict(zip(schema.THREADS.names(), columns, strict=True)))
+            self._writer.write_small("threads", table.cast(schema.THREADS.arrow_schema()))
