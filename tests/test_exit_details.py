@@ -131,7 +131,10 @@ def test_several_stays_in_the_vmm_are_added(tmp_path: Path) -> None:
     assert pick(exit_with(tmp_path, IO, *events), "userspace", "userspace_ns") == (True, 700)
 
 
-@pytest.mark.parametrize("fpu", [[], [(1_400, "kvm_fpu", {"load": 0})], [(7_000, "kvm_fpu", {"load": 1})]])
+UNLOAD, LOAD = (1_400, "kvm_fpu", {"load": 0}), (7_000, "kvm_fpu", {"load": 1})
+
+
+@pytest.mark.parametrize("fpu", [[], [UNLOAD], [LOAD], [UNLOAD, LOAD, LOAD], [UNLOAD, UNLOAD, LOAD]])
 def test_time_in_the_vmm_lasts_from_the_userspace_exit_to_the_entry_where_the_fpu_does_not_tell(
     tmp_path: Path, fpu: list[tuple[int, str, dict[str, int]]]
 ) -> None:

@@ -120,14 +120,18 @@ def test_exits_without_a_latency_are_counted(run: StoredRun) -> None:
     assert sum(row["n"] for row in buckets(run) if row["bucket_low_ns"] is None) == len(untimed) > 0
 
 
+def latency_of(place: int) -> int:
+    return 1_000 + place % 7
+
+
 def exits_of_details(details: list[int]) -> list[Event]:
-    """Return an exit of 100 + detail % 7 ns for each detail."""
+    """Return an exit for each detail; all their latencies lie in one bucket."""
     events = []
     for place, detail in enumerate(details):
-        start = 1_000 * place
+        start = 2_000 * place
         events.append(Event(start, "kvm_exit", 0, 0, 0, 0))
         events.append(Event(start + 10, "kvm_msr", 0, 0, 0, detail))
-        events.append(Event(start + 100 + detail % 7, "kvm_entry", 0, 0, 0, 0))
+        events.append(Event(start + latency_of(place), "kvm_entry", 0, 0, 0, 0))
     return events
 
 
@@ -163,7 +167,7 @@ def test_details_beyond_the_first_2048_are_counted_together(drain_rows: int) -> 
     assert len({row["detail"] for row in kept}) == _DETAILS_KEPT
     assert {pick(row, "detail", "detail_name", "detail_kind") for row in capped} == {(None, None, "msr")}
     assert total(rows, "n") == len(details)
-    assert total(rows, "sum_ns") == sum(100 + detail % 7 for detail in details)
+    assert total(rows, "sum_ns") == sum(latency_of(place) for place in range(len(details)))
     assert total(capped, "n") == len(details) - total(kept, "n") > 0
 
 
@@ -181,7 +185,7 @@ def test_neither_wide_keys_nor_merging_change_the_counts(
     expected = counted(events, drain_rows=1)
     monkeypatch.setattr(f"kvmtrace.exits.buckets.{name}", value)
     assert sorted(map(str, counted(events, drain_rows=1))) == sorted(map(str, expected))
-    assert len(expected) == 13
+    assert [pick(row, "min_ns", "max_ns") for row in expected] == [(1_000, 1_006)] * 13
 
 
 def test_cpus_and_vcpus_of_damaged_records_are_groups_of_their_own_or_unknown() -> None:

@@ -61,6 +61,19 @@ def test_a_time_in_the_guest_across_a_loss_is_not_known(tmp_path: Path) -> None:
     assert column(rows, "guest_ns") == [None, None, 400]
 
 
+@pytest.mark.parametrize("lost_on", [0, 1])
+def test_a_time_in_the_guest_is_not_known_where_the_cpu_of_either_end_lost_events(tmp_path: Path, lost_on: int) -> None:
+    made = KvmRecording()
+    for cpu in (0, 1):
+        made.exit(100 + 20 * cpu, thread=OTHER, cpu=cpu)
+        made.enter(110 + 20 * cpu, OTHER, cpu=cpu)
+    made.enter(1_500, cpu=0)
+    made.add_lost(2, 2_000, cpu=lost_on)  # perhaps an exit on CPU 0, an entry on CPU 1
+    made.exit(2_100, cpu=1)
+    last = stored(made, tmp_path).exits()[-1]
+    assert pick(last, "exit_ts_ns", "guest_ns") == (2_100, None)
+
+
 def test_a_time_in_the_guest_across_a_loss_on_another_cpu_is_known(tmp_path: Path) -> None:
     made = KvmRecording()
     made.exit(900, thread=OTHER, cpu=1)

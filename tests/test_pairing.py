@@ -304,7 +304,7 @@ def _exits(part: Exits, exit_events: list[Event]) -> list[Exit]:
     return exits
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=1500, phases=[__import__("hypothesis").Phase.generate], deadline=None)
 @given(rounds=timelines(), drain_rows=st.sampled_from((1, 3, 10, 1_000)))
 def test_pairing_in_columns_agrees_with_pairing_one_by_one(rounds: list[Round], drain_rows: int) -> None:
     expected = pair_slowly(rounds)
@@ -325,6 +325,15 @@ def test_a_recording_that_tells_no_rounds_is_paired_as_its_time_goes_on(rounds: 
         exits, exit_ids, _ = pair_in_columns(unrounded, drain_rows=1_000)
     assert exits == expected.exits
     assert exit_ids == expected.exit_ids
+
+
+def test_events_of_the_very_time_up_to_which_all_is_settled_are_not_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kvmtrace.exits.builder._HOLD_ROWS", 1)
+    steps = ["kvm_exit", "kvm_msr", "kvm_entry"] * 3
+    rounds = [Round([Event(5, kind, 0, 0, 0, place)]) for place, kind in enumerate(steps)]
+    exits, exit_ids, _ = pair_in_columns(rounds, drain_rows=1_000)
+    assert [(each.detail, each.entry) for each in exits] == [(1, (5, 0)), (4, (5, 0)), (7, (5, 0))]
+    assert exit_ids == [0, 0, None, 1, 1, None, 2, 2, None]
 
 
 def test_neither_the_size_of_blocks_nor_of_drains_changes_a_run(

@@ -15,7 +15,11 @@ _ANY_CPU = -1
 
 
 class Holes:
-    """The stretches of time, by CPU, in which events were lost."""
+    """The stretches of time, by CPU, in which events were lost.
+
+    A loss is told by the next event of its CPU. Where that CPU is silent for two rounds of the recorder, pairs that
+    began there and ended on another CPU have gone out before, without a doubt; the loss itself is counted all the same.
+    """
 
     def __init__(self) -> None:
         self._holes: dict[int, list[tuple[int, int]]] = {}

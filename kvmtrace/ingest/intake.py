@@ -18,6 +18,7 @@ from kvmtrace.tracepoints import field_symbols
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from kvmtrace.exits.builder import AttributedBlock
     from kvmtrace.recording import EventBlock, Recording
     from kvmtrace.store.writer import RunWriter
 
