@@ -345,7 +345,7 @@ def test_two_events_of_one_name_are_both_accounted_for(
     assert sum(t.rows for name, t in manifest.tables.items() if name.startswith("events/")) == stored_rows
 
 
-@pytest.mark.parametrize("field", ["ts_ns", "exit_id", "run_id", "cpu", "vcpu", "ts_ns_"])
+@pytest.mark.parametrize("field", ["ts_ns", "exit_id", "run_id", "cpu", "vcpu", "ts_ns_", "CPU", "Ts_Ns"])
 def test_a_field_that_bears_the_name_of_a_column_of_ours_is_kept(
     ingest: Callable[..., Said], store: Path, tmp_path: Path, field: str
 ) -> None:

@@ -304,7 +304,7 @@ def _exits(part: Exits, exit_events: list[Event]) -> list[Exit]:
     return exits
 
 
-@settings(max_examples=1500, phases=[__import__("hypothesis").Phase.generate], deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(rounds=timelines(), drain_rows=st.sampled_from((1, 3, 10, 1_000)))
 def test_pairing_in_columns_agrees_with_pairing_one_by_one(rounds: list[Round], drain_rows: int) -> None:
     expected = pair_slowly(rounds)

@@ -65,7 +65,11 @@ class Source:
         wanted = min(len(buffer), self.size - self.position)
         filled = 0
         while filled < wanted:
-            got = os.preadv(self._file.fileno(), [buffer[filled:wanted]], self.position + filled)
+            try:
+                got = os.preadv(self._file.fileno(), [buffer[filled:wanted]], self.position + filled)
+            except OSError as error:
+                place = self.position + filled
+                raise InputError(self.name, f"cannot be read: {error.strerror}", where=place) from None
             if got == 0:  # the file became shorter
                 break
             filled += got

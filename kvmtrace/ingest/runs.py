@@ -42,6 +42,7 @@ def ingest(
     `refresh`: take it in again where it is there, and in place of the run that an older version made of it.
     InputError: not readable. StoreError: the store cannot be written; nothing is left behind then.
     """
+    label.check()
     with open_source(path) as source:
         found = detect.read(source)
         if isinstance(found, list):

@@ -23,6 +23,12 @@ class Label:
     label: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
 
+    def check(self) -> None:
+        """UsageError: a text in it that no terminal can show."""
+        for text in (self.label or "", *self.tags, *self.tags.values()):
+            if not text.isprintable():
+                raise UsageError(f"expected a label or tag of printable characters, found {text!r}")
+
 
 def read_label(folder: Path) -> Label:
     """Return the label of the run in `folder`, an empty one where it has none. StoreError: damaged."""
@@ -41,9 +47,7 @@ def read_label(folder: Path) -> Label:
 
 def write_label(folder: Path, label: Label) -> None:
     """Write the label of the run in `folder`, whole or not at all. UsageError: a text that no terminal can show."""
-    for text in (label.label or "", *label.tags, *label.tags.values()):
-        if not text.isprintable():
-            raise UsageError(f"expected a label or tag of printable characters, found {text!r}")
+    label.check()
     temporary = folder / f".{LABEL}.{secrets.token_hex(4)}"
     try:
         with temporary.open("x") as file:

@@ -9,7 +9,7 @@ FILE_HEADER_SIZE = 104  # struct perf_file_header
 PIPE_HEADER_SIZE = 16  # struct perf_pipe_file_header
 RECORD_HEADER_SIZE = 8  # struct perf_event_header
 TYPE_TRACEPOINT = 2  # perf_event_attr.type
-MAX_RECORD_SIZE = 0xFFF8
+MAX_ATTRIBUTES = 1 << 16  # events of a recording that are believed
 
 
 class RecordType(IntEnum):

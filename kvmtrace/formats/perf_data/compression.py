@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import struct
+from typing import TYPE_CHECKING
 
 import zstandard
 
 from kvmtrace.formats.perf_data.abi import RECORD_HEADER_SIZE, RecordType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _SIZE = struct.Struct("Q")
 _MAX_OUTPUT = 1 << 27
@@ -23,7 +27,9 @@ class RecordStream:
 
     def __init__(self, order: str) -> None:
         self._order = order
-        self._stream = zstandard.ZstdDecompressor().decompressobj(read_across_frames=True)
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._frame_begun = False
+        self.silent = 0  # records since the last that gave bytes: at the end of a stream, more was expected of them
 
     def unpack(self, kind: int, record: bytes) -> bytes:
         """Return the next bytes of the stream. CompressionError: it is damaged."""
@@ -36,11 +42,22 @@ class RecordStream:
         unpacked: list[bytes] = []
         total = 0
         for at in range(0, len(packed), _SLICE):
-            try:
-                unpacked.append(self._stream.decompress(packed[at : at + _SLICE]))
-            except zstandard.ZstdError as error:
-                raise CompressionError(str(error)) from None
-            total += len(unpacked[-1])
+            unpacked.extend(self._unpack_slice(packed[at : at + _SLICE]))
+            total = sum(map(len, unpacked))
             if total > _MAX_OUTPUT:
                 raise CompressionError(f"expected at most {_MAX_OUTPUT} bytes from one record, found more")
+        self.silent = self.silent + 1 if self._frame_begun and total == 0 else 0
         return b"".join(unpacked)
+
+    def _unpack_slice(self, packed: bytes) -> Iterator[bytes]:
+        while packed:
+            self._frame_begun = True
+            try:
+                yield self._frame.decompress(packed)
+            except zstandard.ZstdError as error:
+                raise CompressionError(str(error)) from None
+            if not self._frame.eof:
+                return
+            packed = self._frame.unused_data
+            self._frame = zstandard.ZstdDecompressor().decompressobj()
+            self._frame_begun = False

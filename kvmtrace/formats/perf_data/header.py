@@ -14,6 +14,7 @@ from kvmtrace.formats.perf_data.abi import (
     FILE_HEADER_SIZE,
     MAGIC_SWAPPED,
     MAGIC_V1,
+    MAX_ATTRIBUTES,
     PIPE_HEADER_SIZE,
     Feature,
 )
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from kvmtrace.formats.source import Source
 
 _MAX_SECTION = 1 << 28
-_MAX_ATTRIBUTES = 1 << 16
 _SECTION = 16  # struct perf_file_section: u64 offset, u64 size
 _NS = 1_000_000_000
 
@@ -90,15 +90,17 @@ def _read_file_mode(source: Source, head: bytes, order: str) -> FileHeader:
 
 
 def _read_attributes(source: Source, order: str, attr_size: int, at: int, size: int) -> list[Attribute]:
-    if attr_size <= _SECTION or size // max(attr_size, 1) > _MAX_ATTRIBUTES or at + size > source.size:
+    if attr_size <= _SECTION or size // max(attr_size, 1) > MAX_ATTRIBUTES or at + size > source.size:
         raise InputError(
             source.name, f"expected event attributes at byte {at}, found {size} bytes of {attr_size} each", where=16
         )
     attributes = []
+    ids_in_all = 0  # sections that share their bytes would make of one file's ids many
     for offset in range(at, at + size - attr_size + 1, attr_size):
         raw = source.read_at(offset, attr_size)
         ids_at, ids_size = struct.unpack_from(order + "QQ", raw, attr_size - _SECTION)
-        if ids_at + ids_size > source.size or ids_size > _MAX_SECTION:
+        ids_in_all += ids_size
+        if ids_at + ids_size > source.size or ids_in_all > min(source.size, _MAX_SECTION):
             raise InputError(
                 source.name, f"expected event ids within the file, found {ids_size} bytes at {ids_at}", where=offset
             )
@@ -109,18 +111,19 @@ def _read_attributes(source: Source, order: str, attr_size: int, at: int, size: 
 
 def _read_features(source: Source, header: FileHeader, words: tuple[int, ...], table_at: int) -> None:
     set_bits = [bit for bit in range(FEATURE_BITS) if words[bit // 64] >> (bit % 64) & 1]
+    room = min(source.size, _MAX_SECTION)  # for all sections together: they do not share their bytes
     for place, bit in enumerate(set_bits):
         raw = source.read_at(table_at + place * _SECTION, _SECTION)
         if len(raw) < _SECTION:
             header.notes.append(Note(f"offset {source.size}", "the table of feature sections is cut off"))
             return
         offset, size = struct.unpack(header.order + "QQ", raw)
-        if offset + size > source.size or size > _MAX_SECTION:
-            header.notes.append(
-                Note(f"offset {table_at + place * _SECTION}", f"feature section {bit} lies outside of the file")
-            )
-            continue
-        header.features[bit] = source.read_at(offset, size)
+        content = source.read_at(offset, min(size, room))
+        if len(content) < size:
+            what = f"expected {size} bytes of feature section {bit}, found {len(content)}"
+            header.notes.append(Note(f"offset {table_at + place * _SECTION}", what))
+        room -= len(content)
+        header.features[bit] = content
         header.feature_offsets[bit] = offset
 
 
@@ -173,7 +176,7 @@ def event_names(raw: bytes, order: str) -> list[str]:
     try:
         count, attr_size = struct.unpack_from(order + "II", raw)
         at = 8
-        for _ in range(min(count, _MAX_ATTRIBUTES)):
+        for _ in range(min(count, MAX_ATTRIBUTES)):
             (id_count,) = struct.unpack_from(order + "I", raw, at + attr_size)
             name, at = _string(raw, at + attr_size + 4, order)
             names.append(name)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kvmtrace.formats.perf_data.abi import RECORD_HEADER_SIZE, TYPE_TRACEPOINT, Feature, RecordType
+from kvmtrace.errors import InputError
+from kvmtrace.formats.perf_data.abi import MAX_ATTRIBUTES, RECORD_HEADER_SIZE, TYPE_TRACEPOINT, Feature, RecordType
 from kvmtrace.formats.perf_data.fields import FieldLayout
 from kvmtrace.formats.perf_data.header import FileHeader, event_names
 from kvmtrace.formats.perf_data.side_records import feature, header_attribute
@@ -61,6 +62,8 @@ def _tracing_data(raw: bytes | None, offset: int, notes: Notes) -> TracingData |
         return None
     for system, reason in tracing.unread:
         notes.add(Note(f"offset {offset}", f"tracing data: a format of {system}: {reason}"))
+    if tracing.damage is not None:
+        notes.add(Note(f"offset {offset}", f"tracing data: {tracing.damage}"))
     return tracing
 
 
@@ -117,5 +120,7 @@ def _read_pipe(source: Source, header: FileHeader) -> bytes | None:
                 header.feature_offsets[Feature.TRACING_DATA] = at + size
                 tracing = source.read_at(at + size, min(length, _MAX_TRACING_DATA))
                 at += -(-length // 8) * 8
+        if len(header.attributes) > MAX_ATTRIBUTES:
+            raise InputError(source.name, f"expected at most {MAX_ATTRIBUTES} events, found more", where=at)
         at += size
     return tracing

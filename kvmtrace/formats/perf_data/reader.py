@@ -49,9 +49,8 @@ class PerfDataRecording:
             self.notes.add(note)
         self._metadata: Metadata = read_metadata(source, self._header, self.notes)
         if not self._metadata.kinds:
-            raise InputError(
-                source.name, _nothing_to_read(self._metadata), hint="record with: perf record -e 'kvm:*' -a"
-            )
+            what = _nothing_to_read(self._metadata, self.notes)
+            raise InputError(source.name, what, hint="record with: perf record -e 'kvm:*' -a")
         self.facts = Facts("perf.data", events=self._metadata.kinds)
         describe(self.facts, self._header.features, self._header.order)
         self.facts.clock = clock_name(self._header.attributes)
@@ -182,8 +181,10 @@ class PerfDataRecording:
             facts.samples[kind] = int(seen[of_kind].sum())
         if self._unknown_ids:
             facts.not_stored["samples whose id no event of the header has"] = self._unknown_ids
-        if self._inner.skipped:
-            self.notes.add(Note("records", f"{self._inner.skipped} compressed records behind the damage are not read"))
+        if skipped := self._inner.skipped:
+            self.notes.add(Note("records", f"{skipped} compressed records behind the damage are not read"))
+        elif silent := self._inner.stream.silent:
+            self.notes.add(Note("records", f"the last {silent} compressed records gave nothing: damaged, or cut off"))
         if self._first_ts is not None:
             facts.start = start_time(self._header.features, self._order, self._first_ts)
 
@@ -209,7 +210,7 @@ class _Inner:
     """Unpacked bytes that wait to be scanned."""
 
     def __init__(self, order: str) -> None:
-        self._stream = RecordStream(order)
+        self.stream = RecordStream(order)
         self._pieces: list[bytes] = []
         self.carry = np.zeros(0, np.uint8)
         self.waiting = 0
@@ -223,7 +224,7 @@ class _Inner:
             self.skipped += 1
             return
         self._place = place
-        piece = self._stream.unpack(kind, record)
+        piece = self.stream.unpack(kind, record)
         self._pieces.append(piece)
         self.waiting += len(piece)
 
@@ -245,6 +246,7 @@ def _block(carry: NDArray[np.uint8], room: int) -> tuple[NDArray[np.uint8], int]
     return raw, len(carry)
 
 
-def _nothing_to_read(metadata: Metadata) -> str:
-    why = next(iter(metadata.undecoded), "no event at all")
-    return f"expected tracepoints that can be decoded, found {why}"
+def _nothing_to_read(metadata: Metadata, notes: Notes) -> str:
+    found = next(iter(metadata.undecoded), "no event at all")
+    why = f" ({notes.kept[0].what})" if notes.kept else ""
+    return f"expected tracepoints that can be decoded, found {found}{why}"

@@ -143,23 +143,34 @@ class _Walk:
         breaks = np.flatnonzero(ends[:-1] != places[1:]) + 1
         runs: list[tuple[int, int]] = []
         for start, stop in zip([0, *breaks.tolist()], [*breaks.tolist(), len(places)], strict=True):
-            if start == stop or int(ends[stop - 1]) * _WORD <= self.at:
-                continue
-            self._walk_others(int(places[start]) * _WORD)
+            if start < stop and (count := self._take(places[start:stop], int(ends[stop - 1]) * _WORD)):
+                runs.append((stop - count, stop))
             if self.stopped:
                 break
-            if self.damage and (stop - start >= _RESYNC_RUN or int(ends[stop - 1]) == len(self.raw) // _WORD):
-                self._resume(int(places[start]) * _WORD)
-            first = start + int(np.searchsorted(places[start:stop], self.at // _WORD))
-            if not self.damage and first < stop and int(places[first]) * _WORD == self.at:
-                runs.append((first, stop))
-                self.taken += stop - first
-                self.at = int(ends[stop - 1]) * _WORD
         if not self.stopped:
             self._walk_others(len(self.raw))
         if self.damage:
             self._resume(len(self.raw))
         return _joined(runs)
+
+    def _take(self, places: NDArray[np.int64], run_end: int) -> int:
+        """Go to the end of a run of candidates, and return how many of them are samples, counted from its end."""
+        if run_end <= self.at:
+            if len(places) >= _RESYNC_RUN or run_end == self.at:
+                self._note_swallowed(places)
+            return 0
+        self._walk_others(int(places[0]) * _WORD)
+        if self.damage and (len(places) >= _RESYNC_RUN or run_end == len(self.raw) // _WORD * _WORD):
+            self._resume(int(places[0]) * _WORD)
+        first = int(np.searchsorted(places, self.at // _WORD))
+        if self.stopped or self.damage or first == len(places) or int(places[first]) * _WORD != self.at:
+            return 0
+        if first:
+            self._note_swallowed(places[:first])
+        count = len(places) - first
+        self.taken += count
+        self.at = run_end
+        return count
 
     def _walk_others(self, target: int) -> None:
         """Walk records until byte `target` is reached or passed, or a place that is no record."""
@@ -200,6 +211,11 @@ class _Walk:
         self.at = place
         self.damage = None
         self.damaged_samples = 0
+
+    def _note_swallowed(self, places: NDArray[np.int64]) -> None:
+        """Note samples that chain inside of a record: the record's size is damaged, and they are not read."""
+        what = f"expected no sample inside of a record, found {len(places)}"
+        self.notes.append(Note(f"offset {self.offset + int(places[0]) * _WORD}", what, len(places)))
 
 
 def _plausible(kind: int, size: int, payload: int) -> bool:

@@ -24,6 +24,7 @@ class TracingData:
     long_size: int
     formats: dict[int, tuple[str, EventFormat]]  # tracepoint id → system, format
     unread: list[tuple[str, str]]  # system, why its format text could not be read
+    damage: str | None = None  # why what is behind the last format could not be read
 
 
 class _Cursor:
@@ -65,7 +66,7 @@ class _Cursor:
 
 
 def parse_tracing_data(raw: bytes) -> TracingData:
-    """Read the section. TracingDataError: it is damaged."""
+    """Read the section. TracingDataError: it is damaged before its first system."""
     cursor = _Cursor(raw)
     if cursor.take(len(MAGIC), "magic") != MAGIC:
         raise TracingDataError("expected the magic of tracing data at byte 0")
@@ -79,19 +80,39 @@ def parse_tracing_data(raw: bytes) -> TracingData:
         cursor.text(name)
     for _ in range(cursor.count("ftrace formats")):
         cursor.text("ftrace format")
-    formats: dict[int, tuple[str, EventFormat]] = {}
-    id_of: dict[tuple[str, str], int] = {}
-    unread: list[tuple[str, str]] = []
-    for _ in range(cursor.count("systems")):
-        system = cursor.string("system name")
-        for _ in range(cursor.count("formats")):
-            try:
-                event = parse_format(cursor.text("format"), long_size=_LONG_SIZES.get(long_size, 8))
-            except FormatError as error:
-                unread.append((system, str(error)))
-                continue
-            if id_of.setdefault((system, event.name), event.id) == event.id:
-                formats[event.id] = (system, event)
-            else:  # they would share a table, and their fields may differ
-                unread.append((system, f"{event.name} has two ids, {id_of[system, event.name]} and {event.id}"))
-    return TracingData(big_endian, long_size, formats, unread)
+    formats = _Formats(_LONG_SIZES.get(long_size, 8))
+    damage = None
+    try:
+        formats.read(cursor)
+    except TracingDataError as error:
+        damage = str(error)
+    return TracingData(big_endian, long_size, formats.by_id, formats.unread, damage)
+
+
+class _Formats:
+    """The formats of all systems, as far as they can be read."""
+
+    def __init__(self, long_size: int) -> None:
+        self._long_size = long_size
+        self._id_of: dict[tuple[str, str], int] = {}
+        self.by_id: dict[int, tuple[str, EventFormat]] = {}
+        self.unread: list[tuple[str, str]] = []
+
+    def read(self, cursor: _Cursor) -> None:
+        """Read the systems. TracingDataError: the section is damaged; what stands before the damage is read."""
+        for _ in range(cursor.count("systems")):
+            system = cursor.string("system name")
+            for _ in range(cursor.count("formats")):
+                self._add(system, cursor.text("format"))
+
+    def _add(self, system: str, text: str) -> None:
+        try:
+            event = parse_format(text, long_size=self._long_size)
+        except FormatError as error:
+            self.unread.append((system, str(error)))
+            return
+        known = self._id_of.setdefault((system, event.name), event.id)
+        if known == event.id:
+            self.by_id[event.id] = (system, event)
+        else:  # they would share a table, and their fields may differ
+            self.unread.append((system, f"{event.name} has two ids, {known} and {event.id}"))

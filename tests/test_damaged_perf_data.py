@@ -1,0 +1,167 @@
+"""Damaged recordings give rows and notes, or one error: never another exception, a hang, or memory without bound."""
+
+from __future__ import annotations
+
+import random
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+import zstandard
+from damage import Read, assert_accounted, ingested, keep_nothing, read, small_recording
+from perf_oracle import SHARED, bundled_one
+
+from benchmarks.perf_data_writer import Form, PerfDataWriter, RecordType
+from benchmarks.rewrite import read_attrs, read_features, read_records
+from kvmtrace.errors import InputError, KvmtraceError
+from kvmtrace.formats.perf_data import PerfDataRecording
+from kvmtrace.formats.source import open_source
+from kvmtrace.store.manifest import Manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PIPE_HEADER_BYTES = 16
+
+
+def records_of_pipe(content: bytes) -> Iterator[tuple[int, int]]:
+    """Yield type and end of each record of a stream."""
+    at = PIPE_HEADER_BYTES
+    while at < len(content):
+        kind, _, size = struct.unpack_from("<IHH", content, at)
+        at += size
+        if kind == RecordType.HEADER_TRACING_DATA:
+            at += struct.unpack_from("<I", content, at - size + 8)[0]
+        yield kind, at
+
+
+def unpacked(name: str) -> bytes:
+    """Return a bundled recording as perf record left it."""
+    return zstandard.ZstdDecompressor().decompressobj().decompress(bundled_one(name).path.read_bytes())
+
+
+def first_events(name: str, samples: int, target: Path) -> bytes:
+    """Write and return a bundled recording with its first samples only."""
+    content = unpacked(name)
+    with PerfDataWriter(target, Form.FILE, attrs=read_attrs(content), features=read_features(content)) as writer:
+        for kind, whole in read_records(content):
+            samples -= kind == RecordType.SAMPLE
+            writer.write_user(whole)
+            if samples == 0:
+                break
+    return target.read_bytes()
+
+
+def test_a_stream_cut_off_at_any_byte_gives_all_samples_before_the_cut(tmp_path: Path) -> None:
+    content = small_recording().write(tmp_path / "whole", Form.PIPE).read_bytes()
+    records = list(records_of_pipe(content))
+    sample_ends = [end for kind, end in records if kind == RecordType.SAMPLE]
+    ends = {end for _, end in records}
+    formats_end = next(end for kind, end in records if kind == RecordType.HEADER_TRACING_DATA)
+    path = tmp_path / "cut"
+    for size in range(len(content)):
+        path.write_bytes(content[:size])
+        found = read(path)
+        if isinstance(found, Read):
+            assert found.rows == sum(end <= size for end in sample_ends)
+            assert bool(found.notes.kept) == (size not in ends)
+        else:
+            assert size < formats_end
+    assert len(sample_ends) == 18
+
+
+def test_a_file_cut_off_at_any_byte_gives_its_samples_or_says_that_it_is_cut_off(tmp_path: Path) -> None:
+    content = small_recording(2).write(tmp_path / "whole").read_bytes()
+    data_end = sum(struct.unpack_from("<QQ", content, 40))
+    path = tmp_path / "cut"
+    rows = []
+    for size in range(data_end - 100, len(content)):
+        path.write_bytes(content[:size])
+        found = read(path)
+        if isinstance(found, Read):
+            rows.append(found.rows)
+            assert found.notes.kept
+        else:
+            assert ("bytes before its records do" if size < data_end else "feature section") in found.message
+    assert rows[-1] == max(rows) == 6
+
+
+@pytest.mark.parametrize("name", ["pipe"])
+def test_a_real_stream_cut_off_anywhere_gives_all_samples_before_the_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    keep_nothing(monkeypatch)
+    content = unpacked(name)
+    sample_ends = [end for kind, end in records_of_pipe(content) if kind == RecordType.SAMPLE]
+    choose = random.Random(1)  # noqa: S311 - places to cut at
+    path = tmp_path / "cut"
+    for size in sorted(choose.randrange(sample_ends[0], len(content)) for _ in range(10)):
+        path.write_bytes(content[:size])
+        found = ingested(path, tmp_path)
+        assert isinstance(found, Manifest)
+        assert_accounted(found)
+        assert sum(t.rows for t in found.tracepoints) == sum(end <= size for end in sample_ends)
+
+
+def test_a_compressed_file_cut_off_anywhere_gives_what_stands_before_the_cut(tmp_path: Path) -> None:
+    content = small_recording(200).write(tmp_path / "whole", Form.ZSTD, piece_bytes=1000).read_bytes()
+    data_at, data_bytes = struct.unpack_from("<QQ", content, 40)
+    path = tmp_path / "cut"
+    rows = []
+    for kept in range(97, data_bytes, 97):
+        cut = bytearray(content[: data_at + kept] + content[data_at + data_bytes :])
+        struct.pack_into("<Q", cut, 48, kept)
+        path.write_bytes(move_features(cut, kept - data_bytes))
+        found = read(path)
+        assert isinstance(found, Read)
+        rows.append(found.rows)
+    assert rows == sorted(rows)
+    assert rows[0] == 0
+    assert rows[-1] > 500
+
+
+def move_features(content: bytearray, distance: int) -> bytearray:
+    """Move the places of the feature sections, after bytes before them were taken out."""
+    table = sum(struct.unpack_from("<QQ", content, 40))
+    for place in range(int.from_bytes(content[72:104], "little").bit_count()):
+        (offset,) = struct.unpack_from("<Q", content, table + 16 * place)
+        struct.pack_into("<Q", content, table + 16 * place, offset + distance)
+    return content
+
+
+FLIPS = {"file": 4000, "pipe": 2000, "zstd": 1000, "real": 3000}
+INGESTED_OF = 8  # one of so many flips goes through pairing, too
+
+
+@pytest.mark.slow
+def test_ten_thousand_flipped_bits_lose_nothing_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_nothing(monkeypatch)
+    choose = random.Random(2)  # noqa: S311 - bits to flip
+    path = tmp_path / "flipped"
+    for source, flips in FLIPS.items():
+        if source == "real":
+            content = first_events("callgraph", 12, tmp_path / "whole")
+        else:
+            content = small_recording().write(tmp_path / "whole", source, piece_bytes=300).read_bytes()
+        path.write_bytes(content)
+        whole = read(path)
+        assert isinstance(whole, Read)
+        for number in range(flips):
+            bit = choose.randrange(8 * len(content))
+            path.write_bytes(flipped(content, bit))
+            if number % INGESTED_OF == 0:
+                manifest = ingested(path, tmp_path)
+                if isinstance(manifest, Manifest):
+                    assert_accounted(manifest)
+            found = read(path)
+            if isinstance(found, Read) and found.rows < whole.rows:
+                assert found.has_trouble(whole), f"{source}: bit {bit}: {whole.rows - found.rows} rows lost in silence"
+    assert sum(FLIPS.values()) == 10_000
+
+
+def flipped(content: bytes, bit: int) -> bytes:
+    """Return `content` with one bit flipped."""
+    changed = bytearray(content)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
