@@ -72,6 +72,8 @@ def run(arguments: Sequence[str]) -> int:
         # Whoever read has seen enough. Python would flush once more at exit, and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
+    except OSError as error:  # standard output: what is ours to open has errors of its own
+        return _fail(f"cannot be written: {error.strerror or error}", None, ExitCode.BAD_INPUT)
     if code == ExitCode.INTERRUPTED:  # some versions of typer return it, others raise
         return _fail("interrupted", None, ExitCode.INTERRUPTED)
     return code if isinstance(code, int) else ExitCode.OK

@@ -118,6 +118,8 @@ def _require(connection: StoreConnection, manifest: Manifest, table: str) -> Non
     if view is not None and view.from_manifests:
         return
     recorded = set(manifest.tables) | {events_table(t.system, t.event) for t in manifest.tracepoints}
+    if table == "exits" and manifest.unpaired is not None:
+        raise UsageError(f"run {manifest.run_id} has no exits: {manifest.unpaired}")
     if view is None or view.path not in recorded:
         what = f"a run of {manifest.kind}" if manifest.kind != "recording" else manifest.source.title
         raise UsageError(

@@ -3,7 +3,7 @@
 -- param base_run_id VARCHAR: Run before.
 -- param new_run_id VARCHAR: Run after.
 -- param with_silent BOOLEAN = false: Also events that fired in neither run.
--- column kind VARCHAR: all exits; reason, idle reason: exits by reason; event: a tracepoint or counter.
+-- column kind VARCHAR: all exits; lost events; reason, idle reason: exits by reason; event: a tracepoint or counter.
 -- column item VARCHAR: Exit reason or system:event; null: all of them.
 -- column base_n BIGINT: How many before; null: not recorded.
 -- column new_n BIGINT: How many after; null: not recorded.
@@ -29,24 +29,26 @@ chosen AS (
         r.run_id,
         p.side,
         r.exits IS NOT NULL AND r.kind = 'recording' AS has_exits,
+        r.lost_events,
         nullif(coalesce(r.enabled_ns, r.elapsed_ns), 0) / 1e9 AS recorded_s
     FROM sides AS p
     INNER JOIN runs AS r ON p.run_id = r.run_id
 ),
 
+-- A sampled tracepoint stands for as many events as its period says; 0 is a period that varied.
 reasons AS (
     SELECT
         c.side,
         e.reason AS item,
         CASE WHEN e.idle THEN 'idle reason' ELSE 'reason' END AS kind,
-        count(*) AS n
+        (count(*) * nullif(coalesce(any_value(t.period), 1), 0))::BIGINT AS n
     FROM chosen AS c
     INNER JOIN exits AS e ON c.run_id = e.run_id
+    LEFT JOIN tracepoints AS t ON c.run_id = t.run_id AND t.system = 'kvm' AND t.event = 'kvm_exit'
     WHERE e.run_id IN ($base_run_id, $new_run_id)
     GROUP BY c.side, e.reason, e.idle
 ),
 
--- A sampled tracepoint stands for as many events as its period says; 0 is a period that varied.
 events AS (
     SELECT
         c.side,
@@ -81,17 +83,25 @@ counts AS (
         c.side,
         'all exits' AS kind,
         NULL::VARCHAR AS item,
-        coalesce(sum(r.n), 0)::BIGINT AS n
+        CASE WHEN count(r.side) = count(r.n) THEN coalesce(sum(r.n), 0) END::BIGINT AS n
     FROM chosen AS c
     LEFT JOIN reasons AS r ON c.side = r.side
     WHERE c.has_exits
     GROUP BY c.side
     UNION ALL
     SELECT
+        side,
+        'lost events' AS kind,
+        NULL::VARCHAR AS item,
+        lost_events AS n
+    FROM chosen
+    WHERE lost_events IS NOT NULL
+    UNION ALL
+    SELECT
         c.side,
         k.kind,
         k.item,
-        coalesce(r.n, 0) AS n
+        CASE WHEN r.side IS NULL THEN 0 ELSE r.n END AS n
     FROM chosen AS c
     CROSS JOIN reason_names AS k
     LEFT JOIN reasons AS r ON c.side = r.side AND k.kind = r.kind AND k.item IS NOT DISTINCT FROM r.item
@@ -146,8 +156,12 @@ SELECT
     round(new_per_injection, 6) AS new_per_injection,
     round(per_injection_ratio, 6) AS per_injection_ratio
 FROM compared
-WHERE $with_silent OR kind != 'event' OR (base_n + new_n > 0) IS NOT FALSE
+WHERE CASE kind
+    WHEN 'event' THEN $with_silent OR (base_n + new_n > 0) IS NOT FALSE
+    WHEN 'lost events' THEN greatest(base_n, new_n) > 0
+    ELSE TRUE
+END
 ORDER BY
-    list_position(['all exits', 'reason', 'idle reason', 'event'], kind) ASC,
+    list_position(['all exits', 'lost events', 'reason', 'idle reason', 'event'], kind) ASC,
     greatest(base_n, new_n) DESC NULLS LAST,
     item ASC NULLS LAST

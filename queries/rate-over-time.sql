@@ -24,7 +24,12 @@ span AS (
 intervals AS (
     SELECT
         step_ns,
-        unnest(range(last_number + 1)) AS interval_number,
+        unnest(range(
+            CASE
+                WHEN last_number < 100000 THEN last_number + 1
+                ELSE error('more than 100,000 intervals: give a larger step_s')
+            END
+        )) AS interval_number,
         last_ts_ns - first_ts_ns AS elapsed_ns
     FROM span
 ),

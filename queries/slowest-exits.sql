@@ -14,8 +14,8 @@
 -- column detail_hex VARCHAR: The MSR, port, address, …
 -- column detail_name VARCHAR: Its name, where it has one.
 -- column latency_ns BIGINT: Time out of the guest.
--- column userspace_ns BIGINT: Time of it in the VMM; null: none, or not recorded.
--- column blocked_ns BIGINT: Time of it that the vCPU slept; null: none, or not recorded.
+-- column userspace_ns BIGINT: Time of it in the VMM; null: not recorded.
+-- column blocked_ns BIGINT: Time of it that the vCPU slept; null: not recorded.
 -- column preempted_ns BIGINT: Time of it that the thread was runnable and not running; null: not recorded.
 WITH
 slowest AS (

@@ -59,14 +59,16 @@ class EventRole:
 
 NO_ROLE = EventRole(Role.OTHER)
 # Task states up to TASK_REPORT; 0 is running, and what is switched out all the same was preempted.
-_SCHED_SWITCH = EventRole(
-    Role.OTHER,
-    choice_field="prev_state",
-    choice_mask=0xFF,
-    choices={0: Role.PREEMPTED},
-    other_thread_field="next_pid",
-    other_role=Role.RUNNING,
-)
+_COMMON_ROLES = {
+    ("sched", "sched_switch"): EventRole(
+        Role.OTHER,
+        choice_field="prev_state",
+        choice_mask=0xFF,
+        choices={0: Role.PREEMPTED},
+        other_thread_field="next_pid",
+        other_role=Role.RUNNING,
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +107,15 @@ class Architecture(ABC):
 
     def role(self, kind: EventKind) -> EventRole:
         """Return the role of a tracepoint's events; one that lacks the fields of its role has none."""
-        role = self.roles.get((kind.system, kind.name), NO_ROLE)
-        if (kind.system, kind.name) == ("sched", "sched_switch"):
-            role = _SCHED_SWITCH
+        key = kind.system, kind.name
+        role = self.roles.get(key) or _COMMON_ROLES.get(key, NO_ROLE)
         needed = role.fields | {self.reason_fields(kind)[1]} if role.role == Role.EXIT else role.fields
         return role if needed <= kind.format.integer_fields else NO_ROLE
+
+    def told(self) -> set[int]:
+        """Return the roles whose events were all recorded: where none of such is in an exit, there was none."""
+        roles = [(role, kind.period == 1) for kind in self.facts.events for role in self.role(kind).roles]
+        return {role for role, whole in roles if whole} - {role for role, whole in roles if not whole}
 
     @abstractmethod
     def reason_fields(self, kind: EventKind) -> tuple[str | None, str]:

@@ -33,6 +33,10 @@ def ingest(
     from kvmtrace.ingest import ingest as read
     from kvmtrace.store.label import Label
 
+    if label is not None and len(files) > 1:
+        raise UsageError(
+            "--label names one run, and several files are given", hint="ingest them one by one, or use --tag"
+        )
     name = Label(label, pairs(tag, "--tag"))
     noted = failed = 0
     for file in files:
@@ -49,24 +53,25 @@ def ingest(
             continue
         for run in runs:
             sys.stdout.write(run.manifest.run_id + "\n")
-            noted += _tell(run)
+            noted += _tell(run, file)
     if failed:
         raise InputError(f"{failed} of {len(files)} files", "not ingested")
     if strict and noted:
-        raise CheckFailedError(f"{noted} notes on what could not be read (--strict)")
+        raise CheckFailedError(f"{noted} {'note' if noted == 1 else 'notes'} on what could not be read (--strict)")
 
 
-def _tell(run: Ingested) -> int:
+def _tell(run: Ingested, file: str) -> int:
     """Say on standard error what became of a run; return the number of its notes."""
     manifest = run.manifest
     title = f"{manifest.source.title}: run {manifest.run_id}"
     if run.was_there:
-        say(f"{title} is in the store already, since {manifest.ingested_at}")
+        say(f"{file}: run {manifest.run_id} is in the store already, since {manifest.ingested_at}")
     elif manifest.kind == "counters":
         say(f"{title}: {manifest.tables['counters'].rows:,} counters")
     else:
         events = sum(t.rows for t in manifest.tracepoints)
-        say(f"{title}: {events:,} events, {manifest.exits.get('rows', 0):,} exits")
+        exits = f", {manifest.exits['rows']:,} exits" if manifest.exits else ""
+        say(f"{title}: {events:,} events{exits}" + (f"; {manifest.unpaired}" if manifest.unpaired else ""))
     for what, count in manifest.not_stored.items():
         say(f"{manifest.source.title}: not stored: {count:,} {what}", "warning")
     for note in manifest.notes[:_NOTES_SHOWN]:

@@ -54,9 +54,9 @@ def report(
     if by and any(summary.exits is None for summary in summaries):
         say("--by tells exits apart; runs without exits are reported as they are")
     text = _render(summaries, report_format, to_terminal=output is None)
+    write_output(text, output, force=force)
     if plot is not None:
         figures.save(summaries, plot, force=force)
-    write_output(text, output, force=force)
 
 
 def _read(runs: "Sequence[str]", choice: "Choice", store: Path) -> "list[Summary]":

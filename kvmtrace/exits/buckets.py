@@ -37,16 +37,18 @@ class LatencyBuckets:
     def __init__(self, architecture: Architecture, builder: ExitBuilder) -> None:
         self._architecture = architecture
         self._builder = builder
-        self._recorded = any(architecture.role(kind).role == Role.USERSPACE for kind in builder.facts.events)
+        self._userspace_told = Role.USERSPACE in architecture.told()
         self._details = [_Details() for _ in architecture.details]
         self._counts: list[_Counts] = []
 
     def add(self, exits: Exits) -> None:
         """Count exits."""
         state = exits.suspect.astype(np.int32) * _STATES
-        if self._recorded:
-            userspace = exits.facets.userspace
-            state += np.where(exits.suspect & ~userspace, 0, userspace + 1)  # what was lost may have told
+        userspace = exits.facets.userspace
+        if self._userspace_told:
+            state += np.where(exits.incomplete & ~userspace, 0, userspace + 1)
+        else:
+            state += 2 * userspace
         latency = np.maximum(exits.latency_ns, 0)
         bucket = latency.astype(np.float64).view(np.int64) >> _SHIFT
         bucket[exits.latency_ns < 0] = _NO_BUCKET

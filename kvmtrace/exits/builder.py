@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 
 _UNKNOWN = -1
 _DRAIN_ROWS = 1 << 17
-_HOLD_ROWS = 1 << 22
+_HOLD_ROWS = 1 << 20
 """Rows held at most where the source never says that nothing older can come: some 200 bytes of memory each."""
+_LONGEST_NS = 1 << 53
+"""Longest latency that is believed, 104 days: a longer one comes of a damaged time."""
 _FOREVER = np.iinfo(np.int64).max
 
 
@@ -46,7 +48,7 @@ class Exits:
     """n exits, by thread and time; -1 in a time or a CPU is: there is none."""
 
     exit_id: NDArray[np.int64]
-    vm: NDArray[np.int32]  # index into ExitBuilder.vm_names
+    vm: NDArray[np.int32]  # index into ExitBuilder.vms.names
     vcpu: NDArray[np.int32]
     tid: NDArray[np.int32]
     cpu: NDArray[np.int32]
@@ -62,6 +64,12 @@ class Exits:
 
     def __len__(self) -> int:
         return len(self.exit_id)
+
+    @property
+    def incomplete(self) -> NDArray[np.bool_]:
+        """Whether events may be missing inside: something was lost, or the end was not recorded."""
+        unclosed: NDArray[np.bool_] = self.closed_by != ClosedBy.ENTRY
+        return unclosed | self.suspect
 
 
 @dataclass(slots=True)
@@ -208,20 +216,22 @@ class ExitBuilder:
         self._holes.forget(min(open_since, watermark))
         while self._pending and self._pending[0].newest_ns <= watermark:
             settled = self._pending.popleft()
-            unknown = settled.vcpu == _UNKNOWN
-            settled.vcpu[unknown] = self.threads.vcpu[settled.thread[unknown]]
             yield settled
 
     def _attribute(self, rows: Timeline, pairs: Pairs) -> None:
-        """Write the exit of each event inside an exit into its block."""
+        """Write into its block the exit of each event inside an exit, and the vCPU of one that does not tell it."""
         inside = np.flatnonzero((pairs.exit_rank != NONE) & (rows.role != Role.EXIT) & (rows.target != NONE))
-        if not len(inside):
-            return
-        target = rows.target[inside]
-        exit_id = rows.value[pairs.exits[pairs.exit_rank[inside]]].view(np.int64)
+        if len(inside):
+            exit_id = rows.value[pairs.exits[pairs.exit_rank[inside]]].view(np.int64)
+            self._write_back("exit_id", rows.target[inside], exit_id)
+        silent = np.flatnonzero((rows.vcpu == _UNKNOWN) & (rows.target != NONE))
+        if len(silent):
+            self._write_back("vcpu", rows.target[silent], _told_vcpu(rows, pairs)[silent])
+
+    def _write_back(self, column: str, target: NDArray[np.int64], values: NDArray[np.integer[Any]]) -> None:
         for pending in self._pending:
             here = (target >= pending.first_target) & (target < pending.first_target + len(pending.exit_id))
-            pending.exit_id[target[here] - pending.first_target] = exit_id[here]
+            getattr(pending, column)[target[here] - pending.first_target] = values[here]
 
     def _exits(self, rows: Timeline, pairs: Pairs, chosen: NDArray[np.int64], *, closed: bool) -> Exits:
         """Make the chosen exits, which either all have a closer or none has."""
@@ -235,7 +245,8 @@ class ExitBuilder:
             end_ts, end_cpu, end_vcpu = rows.ts_ns[closer], rows.cpu[closer], rows.vcpu[closer]
             doubtful = self._holes.within(cpu, exit_ts, end_ts) | self._holes.within(end_cpu, exit_ts, end_ts)
             same_vcpu = (vcpu == end_vcpu) | (vcpu == _UNKNOWN) | (end_vcpu == _UNKNOWN)
-            closed_by = _closed_by(rows.role[closer] == Role.ENTRY, same_vcpu, doubtful)
+            believed = same_vcpu & (end_ts - exit_ts <= _LONGEST_NS)
+            closed_by = _closed_by(rows.role[closer] == Role.ENTRY, believed, doubtful)
         else:
             end_ts, end_cpu, end_vcpu = np.full(len(chosen), _FOREVER), nobody, nobody
             doubtful = self._holes.within(cpu, exit_ts, end_ts)
@@ -304,13 +315,28 @@ class ExitBuilder:
         return find_facets(rank, rows.role[telling], rows.value[telling], since, latency)
 
 
+def _told_vcpu(rows: Timeline, pairs: Pairs) -> NDArray[np.int32]:
+    """Return for each row the vCPU of the newest boundary of its thread that tells one, -1: none yet.
+
+    Inside a thread's first exit it is that of the entry behind: kvm_exit tells none before 5.4.
+    """
+    tells = (rows.role <= Role.ENTRY) & (rows.vcpu != _UNKNOWN)
+    place = np.maximum.accumulate(np.where(tells, np.arange(len(rows)), NONE))
+    known = (place != NONE) & (rows.thread[place] == rows.thread)
+    vcpu = np.where(known, rows.vcpu[place], np.int32(_UNKNOWN))
+    early = np.flatnonzero((vcpu == _UNKNOWN) & (pairs.exit_rank != NONE))
+    closer = pairs.closer[pairs.exit_rank[early]]
+    vcpu[early] = np.where(closer == NONE, _UNKNOWN, rows.vcpu[closer])
+    return vcpu
+
+
 def _closed_by(
-    by_entry: NDArray[np.bool_], same_vcpu: NDArray[np.bool_], doubtful: NDArray[np.bool_]
+    by_entry: NDArray[np.bool_], believed: NDArray[np.bool_], doubtful: NDArray[np.bool_]
 ) -> NDArray[np.int8]:
     """Return what closed each exit that has a next boundary in its thread."""
-    if by_entry.all() and same_vcpu.all():
+    if by_entry.all() and believed.all():
         return np.full(len(by_entry), ClosedBy.ENTRY, np.int8)
     closed_by = np.full(len(by_entry), ClosedBy.NEXT_EXIT, np.int8)
-    closed_by[by_entry & same_vcpu] = ClosedBy.ENTRY
-    closed_by[(by_entry & ~same_vcpu) | (~by_entry & doubtful)] = ClosedBy.HOLE
+    closed_by[by_entry & believed] = ClosedBy.ENTRY
+    closed_by[(by_entry & ~believed) | (~by_entry & doubtful)] = ClosedBy.HOLE
     return closed_by

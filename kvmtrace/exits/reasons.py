@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _MASK32 = 0xFFFFFFFF
 _NO_ISA = _MASK32
 _TABLE_SIZE = 1 << 12
+_TABLES = 4  # isas that have a table: there are two
 
 
 class Reasons:
@@ -44,8 +45,7 @@ class Reasons:
             return quick
         keys = isa.astype(np.uint64) << np.uint64(32) | reason.astype(np.int64).view(np.uint64) & np.uint64(_MASK32)
         if (unknown := self._unknown(keys)).any():
-            for key in np.unique(keys[unknown]).tolist():
-                self._learn(kind, key)
+            self._learn(kind, np.unique(keys[unknown]))
         return self._codes[np.searchsorted(self._keys, keys)]
 
     def _usual_codes(self, isa: NDArray[Any], reason: NDArray[Any]) -> NDArray[np.int32] | None:
@@ -63,15 +63,22 @@ class Reasons:
         place = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
         return np.not_equal(self._keys[place], keys)
 
-    def _learn(self, kind: EventKind, key: int) -> None:
-        isa = None if key >> 32 == _NO_ISA else key >> 32
-        meaning = self._architecture.reason(kind, isa, key & 0xFFFFFFFF)
-        place = int(np.searchsorted(self._keys, np.uint64(key)))
-        self._keys = np.insert(self._keys, place, np.uint64(key))
-        self._codes = np.insert(self._codes, place, len(self.meanings))
-        if key & _MASK32 < _TABLE_SIZE:
-            table = self._tables.setdefault(key >> 32, np.full(_TABLE_SIZE, -1, np.int32))
-            table[key & _MASK32] = len(self.meanings)
-        self.meanings.append(meaning)
-        self.idle = np.append(self.idle, meaning.idle)
-        self.reenters = np.append(self.reenters, self._architecture.reenters_without_entry(meaning))
+    def _learn(self, kind: EventKind, keys: NDArray[np.uint64]) -> None:
+        """Give codes to unknown keys. There may be as many as exits, where the recording is damaged."""
+        new = [self._architecture.reason(kind, _isa_of(key), key & _MASK32) for key in keys.tolist()]
+        codes = np.arange(len(self.meanings), len(self.meanings) + len(new), dtype=np.int32)
+        places = np.searchsorted(self._keys, keys)
+        self._keys = np.insert(self._keys, places, keys)
+        self._codes = np.insert(self._codes, places, codes)
+        self.meanings.extend(new)
+        self.idle = np.append(self.idle, [meaning.idle for meaning in new])
+        reenters = [self._architecture.reenters_without_entry(meaning) for meaning in new]
+        self.reenters = np.append(self.reenters, reenters)
+        for key, code in zip(keys.tolist(), codes.tolist(), strict=True):
+            isa, reason = key >> 32, key & _MASK32
+            if reason < _TABLE_SIZE and (isa in self._tables or len(self._tables) < _TABLES):
+                self._tables.setdefault(isa, np.full(_TABLE_SIZE, -1, np.int32))[reason] = code
+
+
+def _isa_of(key: int) -> int | None:
+    return None if key >> 32 == _NO_ISA else key >> 32

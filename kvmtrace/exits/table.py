@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kvmtrace.arch import Architecture
-    from kvmtrace.recording import Facts
 
 _CLOSED_BY = pa.array([closed_by.name.lower() for closed_by in ClosedBy])
 
@@ -26,11 +25,10 @@ _CLOSED_BY = pa.array([closed_by.name.lower() for closed_by in ClosedBy])
 class ExitTable:
     """Makes the stored columns of exits; what the recording could not tell is null."""
 
-    def __init__(self, facts: Facts, architecture: Architecture, builder: ExitBuilder) -> None:
+    def __init__(self, architecture: Architecture, builder: ExitBuilder) -> None:
         self._architecture = architecture
         self._builder = builder
-        roles = [architecture.role(kind) for kind in facts.events]
-        self._recorded = {recorded for role in roles for recorded in role.roles}
+        self._told = architecture.told()
         self.schema = pa.schema([_dictionary_field(field) for field in EXITS.arrow_schema()])
 
     def table(self, exits: Exits) -> pa.Table:
@@ -60,15 +58,15 @@ class ExitTable:
             else pa.nulls(len(exits), pa.uint64()),
             "detail_name": name,
             "detail_from": origin,
-            "userspace": self._flag(Role.USERSPACE, facets.userspace, exits.suspect),
+            "userspace": self._flag(Role.USERSPACE, facets.userspace, exits.incomplete),
             "userspace_ns": self._time(
                 Role.USERSPACE, np.where(facets.userspace, facets.userspace_ns, 0), exits.suspect
             ),
-            "blocked_ns": self._time(Role.BLOCKED, facets.blocked_ns, exits.suspect),
-            "polled_ns": self._time(Role.POLLED, facets.polled_ns, exits.suspect),
-            "preempted_ns": self._time(Role.PREEMPTED, facets.preempted_ns, exits.suspect),
-            "eoi": self._flag(Role.EOI, facets.eoi, exits.suspect),
-            "nested": self._nested(facets.nested),
+            "blocked_ns": self._time(Role.BLOCKED, facets.blocked_ns, exits.incomplete),
+            "polled_ns": self._time(Role.POLLED, facets.polled_ns, exits.incomplete),
+            "preempted_ns": self._time(Role.PREEMPTED, facets.preempted_ns, exits.incomplete),
+            "eoi": self._flag(Role.EOI, facets.eoi, exits.incomplete),
+            "nested": self._nested(facets.nested, exits.incomplete),
             "closed_by": pa.DictionaryArray.from_arrays(pa.array(exits.closed_by), _CLOSED_BY),
             "suspect": pa.array(exits.suspect),
         }
@@ -112,21 +110,26 @@ class ExitTable:
             names.extend(known[value] for value in values.tolist())
         return _named(index, names)
 
-    def _flag(self, role: Role, seen: NDArray[np.bool_], suspect: NDArray[np.bool_]) -> pa.Array:
-        """Return a flag: null where it was not recorded, or may have been lost."""
-        if role not in self._recorded:
+    def _flag(self, role: Role, seen: NDArray[np.bool_], incomplete: NDArray[np.bool_]) -> pa.Array:
+        """Return a flag: null where nothing was seen and something may have been there."""
+        if role not in self._told and not seen.any():
             return pa.nulls(len(seen), pa.bool_())
-        return pa.array(seen, mask=suspect & ~seen)
+        return pa.array(seen, mask=~seen & self._untold(role, incomplete))
 
-    def _time(self, role: Role, times: NDArray[np.int64], suspect: NDArray[np.bool_]) -> pa.Array:
-        if role not in self._recorded:
+    def _time(self, role: Role, times: NDArray[np.int64], incomplete: NDArray[np.bool_]) -> pa.Array:
+        if role not in self._told and not times.any():
             return pa.nulls(len(times), pa.int64())
-        return pa.array(times, mask=(times < 0) | (suspect & (times == 0)))
+        return pa.array(times, mask=(times < 0) | ((times == 0) & self._untold(role, incomplete)))
 
-    def _nested(self, seen: NDArray[np.bool_]) -> pa.Array:
-        if Role.NESTED not in self._recorded:
+    def _nested(self, seen: NDArray[np.bool_], incomplete: NDArray[np.bool_]) -> pa.Array:
+        if Role.NESTED not in self._told and not seen.any():
             return pa.nulls(len(seen), pa.int8())
-        return pa.array(np.where(seen, 2, 1).astype(np.int8))
+        levels = np.where(seen, 2, 1).astype(np.int8)
+        return pa.array(levels, mask=~seen & self._untold(Role.NESTED, incomplete))
+
+    def _untold(self, role: Role, incomplete: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Tell for each exit whether events of a role may be missing in it."""
+        return incomplete if role in self._told else np.ones(len(incomplete), np.bool_)
 
 
 def _dictionary_field(field: pa.Field) -> pa.Field:

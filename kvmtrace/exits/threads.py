@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _PID_LIMIT = 1 << 22  # PID_MAX_LIMIT of 64-bit kernels
 _UNKNOWN = -1
+_MAX_OWNERS = 64
+"""Threads of a process that ran one vCPU number and are told apart: each is compared with all before it."""
 _NEVER = -2  # no vCPU number
 _FOREVER = np.iinfo(np.int64).max
 
@@ -63,20 +65,23 @@ class Threads:
     def _slow_codes(self, pid: NDArray[np.int32], tid: NDArray[np.int32]) -> NDArray[np.int32]:
         keys = pid.astype(np.int64) << 32 | tid.view(np.uint32)
         _, first, place = np.unique(keys, return_index=True, return_inverse=True)
-        codes = np.array([self._code(int(pid[i]), int(tid[i])) for i in first.tolist()], np.int32)
+        pids, tids = pid[first], tid[first]
+        pairs = list(zip(pids.tolist(), tids.tolist(), strict=True))
+        self._learn([pair for pair in pairs if pair not in self._codes])
+        codes = np.array([self._codes[pair] for pair in pairs], np.int32)
+        usual = (tids >= 0) & (tids < _PID_LIMIT)
+        if usual.any():
+            self._reserve(int(tids[usual].max()))
+            self._by_tid[tids[usual]] = codes[usual]
         return codes[place]
 
-    def _code(self, pid: int, tid: int) -> int:
-        code = self._codes.get((pid, tid))
-        if code is None:
-            code = self._codes[pid, tid] = len(self.pid)
-            self.pid = np.append(self.pid, np.int32(pid))
-            self.tid = np.append(self.tid, np.int32(tid))
-            self.vcpu = np.append(self.vcpu, np.int32(_UNKNOWN))
-        if 0 <= tid < _PID_LIMIT:
-            self._reserve(tid)
-            self._by_tid[tid] = code
-        return code
+    def _learn(self, pairs: list[tuple[int, int]]) -> None:
+        """Give codes to unknown (pid, tid). There may be as many as events, where the recording is damaged."""
+        self._codes |= {pair: code for code, pair in enumerate(pairs, len(self))}
+        new = np.array(pairs, np.int32).reshape(-1, 2)
+        self.pid = np.append(self.pid, new[:, 0])
+        self.tid = np.append(self.tid, new[:, 1])
+        self.vcpu = np.append(self.vcpu, np.full(len(new), _UNKNOWN, np.int32))
 
     def _reserve(self, tid: int) -> None:
         if tid >= len(self._by_tid):
@@ -128,6 +133,8 @@ class VirtualMachines:
     def _number(self, thread: int, vcpu: int, pid: int, stays: GuestStays) -> int:
         """Return the first number among the process's VMs in which no other thread runs that vCPU meanwhile."""
         owners = self._owners.setdefault((pid, vcpu), {})
+        if len(owners) >= _MAX_OWNERS:
+            return 1
         taken = {number for other, number in owners.items() if stays.together(thread, other, vcpu)}
         number = next(n for n in count(1) if n not in taken)
         owners[thread] = number
@@ -141,6 +148,7 @@ class GuestStays:
 
     def __init__(self, rows: Timeline) -> None:
         self._rows = rows
+        self._known: dict[tuple[int, int], tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
 
     def together(self, one: int, other: int, vcpu: int) -> bool:
         """Tell whether two threads ran the vCPU number at the same time."""
@@ -148,14 +156,23 @@ class GuestStays:
             return False
         entered, left = self._of(one, vcpu)
         other_entered, other_left = self._of(other, vcpu)
+        if not len(entered) or not len(other_entered):
+            return False
+        if left[-1] <= other_entered[0] or other_left[-1] <= entered[0]:
+            return False
         place = np.searchsorted(other_left, entered, side="right")  # the first stay that ends later
         inside = place < len(other_left)
         return bool((other_entered[place[inside]] < left[inside]).any())
 
     def _of(self, thread: int, vcpu: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return when each stay of a thread with that vCPU began and ended."""
+        if (thread, vcpu) not in self._known:
+            self._known[thread, vcpu] = self._find(thread, vcpu)
+        return self._known[thread, vcpu]
+
+    def _find(self, thread: int, vcpu: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         rows = self._rows
-        first, behind = np.searchsorted(rows.thread, [thread, thread + 1])
+        first, behind = np.searchsorted(rows.thread, np.array([thread, thread + 1], rows.thread.dtype))
         bounds = first + np.flatnonzero(rows.role[first:behind] <= Role.ENTRY)
         ends = np.append(rows.ts_ns[bounds[1:]], _FOREVER)
         entries = (rows.role[bounds] == Role.ENTRY) & (rows.vcpu[bounds] == vcpu)

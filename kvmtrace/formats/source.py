@@ -36,8 +36,9 @@ class Source:
     `read_into` goes through the content once, from start to end, and feeds the digest; `read_at` looks anywhere.
     """
 
-    def __init__(self, name: str, file: IO[bytes]) -> None:
-        self.name = name
+    def __init__(self, path: str, file: IO[bytes]) -> None:
+        self.path = path
+        self.name = Path(path).name
         self._file = file
         self.size = os.fstat(file.fileno()).st_size
         self.position = 0
@@ -69,7 +70,7 @@ class Source:
                 got = os.preadv(self._file.fileno(), [buffer[filled:wanted]], self.position + filled)
             except OSError as error:
                 place = self.position + filled
-                raise InputError(self.name, f"cannot be read: {error.strerror}", where=place) from None
+                raise InputError(self.path, f"cannot be read: {error.strerror}", where=place) from None
             if got == 0:  # the file became shorter
                 break
             filled += got
@@ -79,7 +80,8 @@ class Source:
 
     def skip_to(self, offset: int) -> None:
         """Go forward to `offset`, or to the end of the content."""
-        buffer = memoryview(bytearray(_COPY_BYTES))
+        left = min(offset, self.size) - self.position
+        buffer = memoryview(bytearray(max(0, min(left, _COPY_BYTES))))
         while self.position < min(offset, self.size):
             if not self.read_into(buffer[: offset - self.position]):
                 break
@@ -92,7 +94,6 @@ class Source:
 
 def open_source(path: str) -> Source:
     """Open a file, or standard input for "-". InputError: it cannot be read, or is no file."""
-    name = STANDARD_INPUT if path == STANDARD_INPUT else Path(path).name
     if path == STANDARD_INPUT:
         file = _copied(sys.stdin.buffer, path)
     else:
@@ -105,7 +106,7 @@ def open_source(path: str) -> Source:
     if packing is not None:
         with file as packed:
             file = _copied(_unpacking(packed, packing), path, packing)
-    return Source(name, file)
+    return Source(path, file)
 
 
 def _opened(path: str) -> IO[bytes]:

@@ -16,7 +16,7 @@ from kvmtrace.store import manifest as stored
 
 if TYPE_CHECKING:
     from kvmtrace.exits.builder import ExitBuilder
-    from kvmtrace.recording import EventBlock, Loss, Recording
+    from kvmtrace.recording import EventBlock, Facts, Loss, Recording
 
 _RUN_ID_DIGITS = 16
 
@@ -80,8 +80,9 @@ def recording_manifest(
         tracepoints=tuple(tracepoints),
         tables=tables,
         exits=_exit_counts(builder),
+        unpaired=_unpaired(facts, builder),
         lost=seen.lost(),
-        notes=tuple(stored_note(note) for note in [*notes.kept, *_own_notes(recording, builder)]),
+        notes=tuple(stored_note(note) for note in [*notes.kept, *_late_notes(builder)]),
         notes_dropped=notes.dropped,
         records=facts.records,
         not_stored=facts.not_stored,
@@ -99,15 +100,20 @@ def _exit_counts(builder: ExitBuilder | None) -> dict[str, int]:
     return {**counts, "entries_without_exit": tally.entries_without_exit, "late_events": tally.late_events}
 
 
-def _own_notes(recording: Recording, builder: ExitBuilder | None) -> list[Note]:
-    if not recording.facts.has_times:
-        return [Note("header", "the samples have no time stamps (perf record -T adds them): no exits were paired")]
-    if builder is None and any(k.name == "kvm_exit" for k in recording.facts.events):
-        machine = recording.facts.host.get("arch", "this machine")
-        return [Note("header", f"exits of {machine} are not paired by this version; all events are stored")]
-    if builder is not None and (late := builder.tally.late_events):
-        return [Note("records", f"{late} events came too late to be put in order: exits around them may be wrong")]
-    return []
+def _unpaired(facts: Facts, builder: ExitBuilder | None) -> str | None:
+    """Return why exits were not paired, None where they were or where there is no event of KVM."""
+    if builder is not None or not any(kind.system.startswith("kvm") for kind in facts.events):
+        return None
+    if not facts.has_times:
+        return "the samples have no time stamps (perf record -T adds them), so exits are not paired"
+    arch = str(facts.host.get("arch", "x86"))
+    return None if arch.startswith("x86") else f"exits of {arch} are not paired by this version"
+
+
+def _late_notes(builder: ExitBuilder | None) -> list[Note]:
+    late = 0 if builder is None else builder.tally.late_events
+    what = f"{late} events came too late to be put in order: exits around them may be wrong"
+    return [Note("records", what)] if late else []
 
 
 def _identity(builder: ExitBuilder | None) -> tuple[str, ...]:

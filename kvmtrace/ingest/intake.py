@@ -35,7 +35,7 @@ class Intake:
         self.builder: ExitBuilder | None = None
         if architecture is not None:
             self.builder = ExitBuilder(self._facts, architecture)
-            self._table = ExitTable(self._facts, architecture, self.builder)
+            self._table = ExitTable(architecture, self.builder)
             self._buckets = LatencyBuckets(architecture, self.builder)
 
     def take(self, block: EventBlock) -> None:

@@ -124,7 +124,11 @@ def _add(writer: RunWriter, manifest: stored.Manifest, folder: Path, label: Labe
 def _is_older(other: stored.Manifest, manifest: stored.Manifest) -> bool:
     """Tell whether an older schema version made that run of the same part of the same content."""
     same = (other.source.digest, other.source.part) == (manifest.source.digest, manifest.source.part)
-    return same and other.run_id != manifest.run_id
+    return same and _version(other) < _version(manifest)
+
+
+def _version(manifest: stored.Manifest) -> tuple[int, ...]:
+    return tuple(int(part) for part in manifest.schema_version.split("."))
 
 
 def _named(label: Label, before: Label) -> Label:

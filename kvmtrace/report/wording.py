@@ -113,6 +113,8 @@ def _lacking(summary: Summary) -> Iterable[str]:
 def _no_exits(manifest: Manifest) -> str:
     tracepoint = manifest.tracepoint(*EXIT)
     name = ":".join(EXIT)
+    if manifest.unpaired is not None:
+        return f"No exits: {manifest.unpaired}; all events are stored."
     if not manifest.tracepoints:
         return "No exits: the recording does not tell which tracepoints were enabled."
     if tracepoint is None:

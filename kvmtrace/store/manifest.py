@@ -108,6 +108,7 @@ class Manifest:
     tracepoints: tuple[Tracepoint, ...] = ()
     tables: dict[str, TableInfo] = field(default_factory=dict)  # "exits", "events/kvm/kvm_msr" (encoded), "counters"
     exits: dict[str, int] = field(default_factory=dict)  # rows, closed_by_entry, …, suspect, entries_without_exit
+    unpaired: str | None = None  # why exits were not paired, where they were not
     lost: tuple[Lost, ...] = ()
     notes: tuple[StoredNote, ...] = ()
     notes_dropped: int = 0  # notes beyond the first few hundred

@@ -47,10 +47,10 @@ def read_file_header(source: Source) -> FileHeader:
     """Read header, attributes and features of a perf.data. InputError: it is none, or its header is damaged."""
     head = source.read_at(0, FILE_HEADER_SIZE)
     if len(head) < PIPE_HEADER_SIZE:
-        raise InputError(source.name, f"expected a perf.data header of {PIPE_HEADER_SIZE} bytes, found {len(head)}")
+        raise InputError(source.path, f"expected a perf.data header of {PIPE_HEADER_SIZE} bytes, found {len(head)}")
     if head.startswith(MAGIC_V1):
         raise InputError(
-            source.name,
+            source.path,
             "expected perf.data of version 2 (PERFILE2), found version 1 (PERFFILE), which perf wrote before 2010",
             where=0,
             hint="convert it with a perf of its time: perf inject -i OLD -o NEW",
@@ -61,7 +61,7 @@ def read_file_header(source: Source) -> FileHeader:
         return FileHeader(order, pipe=True, data_start=PIPE_HEADER_SIZE, data_end=source.size)
     if size != FILE_HEADER_SIZE or len(head) < FILE_HEADER_SIZE:
         raise InputError(
-            source.name,
+            source.path,
             f"expected a header of {FILE_HEADER_SIZE} or {PIPE_HEADER_SIZE} bytes, found {size} of {source.size}",
             where=8,
             hint="the file is damaged or cut off",
@@ -74,7 +74,7 @@ def _read_file_mode(source: Source, head: bytes, order: str) -> FileHeader:
     header = FileHeader(order, pipe=False, data_start=data_at, data_end=min(data_at + data_size, source.size))
     if data_at > source.size:
         raise InputError(
-            source.name, f"expected records at byte {data_at}, found the end of the file at {source.size}", where=40
+            source.path, f"expected records at byte {data_at}, found the end of the file at {source.size}", where=40
         )
     header.attributes = _read_attributes(source, order, attr_size, attrs_at, attrs_size)
     if data_size == 0:
@@ -92,7 +92,7 @@ def _read_file_mode(source: Source, head: bytes, order: str) -> FileHeader:
 def _read_attributes(source: Source, order: str, attr_size: int, at: int, size: int) -> list[Attribute]:
     if attr_size <= _SECTION or size // max(attr_size, 1) > MAX_ATTRIBUTES or at + size > source.size:
         raise InputError(
-            source.name, f"expected event attributes at byte {at}, found {size} bytes of {attr_size} each", where=16
+            source.path, f"expected event attributes at byte {at}, found {size} bytes of {attr_size} each", where=16
         )
     attributes = []
     ids_in_all = 0  # sections that share their bytes would make of one file's ids many
@@ -102,10 +102,10 @@ def _read_attributes(source: Source, order: str, attr_size: int, at: int, size: 
         ids_in_all += ids_size
         if ids_at + ids_size > source.size or ids_in_all > min(source.size, _MAX_SECTION):
             raise InputError(
-                source.name, f"expected event ids within the file, found {ids_size} bytes at {ids_at}", where=offset
+                source.path, f"expected event ids within the file, found {ids_size} bytes at {ids_at}", where=offset
             )
         ids = struct.unpack(order + f"{ids_size // 8}Q", source.read_at(ids_at, ids_size // 8 * 8))
-        attributes.append(parse_attribute(raw[: attr_size - _SECTION], ids, order, source.name, offset))
+        attributes.append(parse_attribute(raw[: attr_size - _SECTION], ids, order, source.path, offset))
     return attributes
 
 

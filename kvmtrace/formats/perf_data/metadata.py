@@ -70,7 +70,7 @@ def _tracing_data(raw: bytes | None, offset: int, notes: Notes) -> TracingData |
 def _relate(header: FileHeader, tracing: TracingData | None) -> Metadata:
     metadata = Metadata(kind_of_attribute=np.full(len(header.attributes), _UNKNOWN, np.int64))
     names = event_names(header.features.get(Feature.EVENT_DESC, b""), header.order)
-    index_of: dict[int, int] = {}
+    seen: set[int] = set()
     left_out: dict[str, None] = {}
     for index, attr in enumerate(header.attributes):
         name = names[index] if index < len(names) else None
@@ -78,12 +78,15 @@ def _relate(header: FileHeader, tracing: TracingData | None) -> Metadata:
         if known is None or not attr.layout.has_raw:
             metadata.undecoded.setdefault(_why_undecoded(attr, name, tracing), []).append(index)
             continue
-        if attr.config not in index_of:
-            index_of[attr.config] = len(metadata.kinds)
-            system, event = known
-            metadata.kinds.append(EventKind(system, event.name, event, period=attr.period))
-            metadata.layouts.append(FieldLayout(event, header.order))
-        metadata.kind_of_attribute[index] = index_of[attr.config]
+        system, event = known
+        if attr.config in seen:  # two rows for one event would make two exits of one
+            why = f"samples of {system}:{event.name}: enabled more than once, and the first one's samples are stored"
+            metadata.undecoded.setdefault(why, []).append(index)
+            continue
+        seen.add(attr.config)
+        metadata.kind_of_attribute[index] = len(metadata.kinds)
+        metadata.kinds.append(EventKind(system, event.name, event, period=attr.period))
+        metadata.layouts.append(FieldLayout(event, header.order))
         metadata.has_times &= "time" in attr.layout.words
         left_out.update(dict.fromkeys(attr.layout.not_stored))
     metadata.left_out = list(left_out)
@@ -111,7 +114,7 @@ def _read_pipe(source: Source, header: FileHeader) -> bytes | None:
             break
         if kind in (RecordType.ATTR, RecordType.FEATURE, RecordType.TRACING_DATA):
             record = source.read_at(at, size)
-            if kind == RecordType.ATTR and (attr := header_attribute(record, header.order, source.name, at)):
+            if kind == RecordType.ATTR and (attr := header_attribute(record, header.order, source.path, at)):
                 header.attributes.append(attr)
             elif kind == RecordType.FEATURE and (found := feature(record, header.order)):
                 header.features[found[0]] = found[1]
@@ -121,6 +124,6 @@ def _read_pipe(source: Source, header: FileHeader) -> bytes | None:
                 tracing = source.read_at(at + size, min(length, _MAX_TRACING_DATA))
                 at += -(-length // 8) * 8
         if len(header.attributes) > MAX_ATTRIBUTES:
-            raise InputError(source.name, f"expected at most {MAX_ATTRIBUTES} events, found more", where=at)
+            raise InputError(source.path, f"expected at most {MAX_ATTRIBUTES} events, found more", where=at)
         at += size
     return tracing

@@ -50,7 +50,7 @@ class PerfDataRecording:
         self._metadata: Metadata = read_metadata(source, self._header, self.notes)
         if not self._metadata.kinds:
             what = _nothing_to_read(self._metadata, self.notes)
-            raise InputError(source.name, what, hint="record with: perf record -e 'kvm:*' -a")
+            raise InputError(source.path, what, hint="record with: perf record -e 'kvm:*' -a")
         self.facts = Facts("perf.data", events=self._metadata.kinds)
         describe(self.facts, self._header.features, self._header.order)
         self.facts.clock = clock_name(self._header.attributes)

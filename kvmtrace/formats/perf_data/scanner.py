@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 _WORD = 8
 _MAX_PAYLOAD = 1 << 26
 _RESYNC_RUN = 2  # samples in a row that are believed to be samples again behind a damaged place
-_UNALIGNED = frozenset({RecordType.FEATURE, RecordType.COMPRESSED})  # perf pads every other record to 8 bytes
+# perf pads every other record to 8 bytes.
+_UNALIGNED = frozenset({RecordType.FEATURE, RecordType.COMPRESSED, RecordType.TRACING_DATA})
 
 
 @dataclass(frozen=True, slots=True)

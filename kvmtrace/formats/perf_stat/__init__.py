@@ -28,7 +28,7 @@ from kvmtrace.recording import CounterSet, Facts, Note
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["decode", "read", "recognises"]
+__all__ = ["decode", "other_form", "read", "recognises"]
 
 FORMAT = "perf stat"
 _HEAD_BYTES = 1 << 16
