@@ -27,9 +27,9 @@ sides AS (
 chosen AS (
     SELECT
         r.run_id,
+        r.lost_events,
         p.side,
         r.exits IS NOT NULL AND r.kind = 'recording' AS has_exits,
-        r.lost_events,
         nullif(coalesce(r.enabled_ns, r.elapsed_ns), 0) / 1e9 AS recorded_s
     FROM sides AS p
     INNER JOIN runs AS r ON p.run_id = r.run_id
@@ -156,11 +156,10 @@ SELECT
     round(new_per_injection, 6) AS new_per_injection,
     round(per_injection_ratio, 6) AS per_injection_ratio
 FROM compared
-WHERE CASE kind
-    WHEN 'event' THEN $with_silent OR (base_n + new_n > 0) IS NOT FALSE
-    WHEN 'lost events' THEN greatest(base_n, new_n) > 0
-    ELSE TRUE
-END
+WHERE
+    kind NOT IN ('event', 'lost events')
+    OR (kind = 'event' AND ($with_silent OR (base_n + new_n > 0) IS NOT FALSE))
+    OR (kind = 'lost events' AND greatest(base_n, new_n) > 0)
 ORDER BY
     list_position(['all exits', 'lost events', 'reason', 'idle reason', 'event'], kind) ASC,
     greatest(base_n, new_n) DESC NULLS LAST,

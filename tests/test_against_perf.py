@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import zstandard
+from damage import assert_accounted
 from perf_oracle import (
     HAS_PERF,
     SHARED,
@@ -118,9 +119,10 @@ def test_perf_prints_this_event_otherwise_than_the_kernel(ingested: IngestedReco
 def test_every_event_is_counted_under_its_name(ingested: IngestedRecordings, recorded: Recorded) -> None:
     lines = script_lines(recorded.text("perf-script") or "")
     counts = {event: sum(line.event == event for line in lines) for event in {line.event for line in lines}}
-    tracepoints = ingested.manifest(recorded.path).tracepoints
-    assert {f"{t.system}:{t.event}": t.samples for t in tracepoints if t.samples} == counts
-    assert all(t.rows == t.samples for t in tracepoints)
+    manifest = ingested.manifest(recorded.path)
+    assert {f"{t.system}:{t.event}": t.samples for t in manifest.tracepoints if t.samples} == counts
+    assert all(t.rows == t.samples for t in manifest.tracepoints)
+    assert_accounted(manifest)
 
 
 @each_bundled

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import random
 import struct
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import blake3
 import pytest
 import zstandard
-from damage import Read, assert_accounted, ingested, keep_nothing, read, small_recording
+from damage import Read, SmallRecording, assert_accounted, ingested, keep_nothing, read, small_recording
 from perf_oracle import SHARED, bundled_one
 
-from benchmarks.perf_data_writer import Form, PerfDataWriter, RecordType
+from benchmarks.perf_data_writer import Feature, Form, PerfDataWriter, RecordType
+from benchmarks.recording_builder import Recording
 from benchmarks.rewrite import read_attrs, read_features, read_records
-from kvmtrace.errors import InputError, KvmtraceError
+from kvmtrace.cli import run
+from kvmtrace.errors import ExitCode
 from kvmtrace.formats.perf_data import PerfDataRecording
 from kvmtrace.formats.source import open_source
 from kvmtrace.store.manifest import Manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 PIPE_HEADER_BYTES = 16
 
@@ -166,3 +169,107 @@ def flipped(content: bytes, bit: int) -> bytes:
     changed = bytearray(content)
     changed[bit // 8] ^= 1 << bit % 8
     return bytes(changed)
+
+
+def test_a_recording_of_no_kvm_event_is_stored_without_exits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_nothing(monkeypatch)
+    recording = Recording(cpus=1)
+    recording.add_tracepoint("sched", "sched_switch")
+    recording.add_sample("sched_switch", 1_000)
+    manifest = ingested(recording.write(tmp_path / "perf.data"), tmp_path)
+    assert isinstance(manifest, Manifest)
+    assert manifest.tables["events/sched/sched_switch"].rows == 1
+    assert manifest.exits == {}
+    assert manifest.notes == ()
+
+
+def test_a_recording_of_no_sample_tells_what_was_enabled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_nothing(monkeypatch)
+    recording = SmallRecording()
+    recording.add_comm("qemu")
+    manifest = ingested(recording.write(tmp_path / "perf.data"), tmp_path)
+    assert isinstance(manifest, Manifest)
+    assert {t.event: t.samples for t in manifest.tracepoints} == {"kvm_exit": 0, "kvm_entry": 0, "said": 0}
+    assert manifest.exits["rows"] == 0
+    assert manifest.elapsed_ns is None
+
+
+class WithoutFormats(SmallRecording):
+    def features(self) -> dict[int, bytes]:
+        return {bit: content for bit, content in super().features().items() if bit != Feature.TRACING_DATA}
+
+
+def folder(path: Path) -> None:
+    path.mkdir()
+
+
+def recording_without_formats(path: Path) -> None:
+    WithoutFormats().write(path)
+
+
+REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "nothing": (str, "cannot be opened: No such file or directory"),
+    "an empty file": (Path.touch, "found an empty file"),
+    "a folder": (folder, "found a folder"),
+    "text": (lambda path: path.write_text("perf record\n"), "found some other text"),
+    "other bytes": (lambda path: path.write_bytes(bytes(range(256))), "found other bytes"),
+    "a magic": (lambda path: path.write_bytes(b"PERFILE2"), "expected a perf.data header of 16 bytes, found 8"),
+    "the first version": (lambda path: path.write_bytes(b"PERFFILE" + bytes(96)), "found version 1"),
+    "no formats": (recording_without_formats, "the recording has no tracing data"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_recording_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    make, why = REFUSED[name]
+    path = tmp_path / "input"
+    make(path)
+    code = run(["ingest", str(path), "--store", str(tmp_path / "store")])
+    said = capsys.readouterr()
+    assert code == ExitCode.BAD_INPUT
+    assert said.out == ""
+    error, *hints = said.err.splitlines()
+    assert error.startswith("kvmtrace: error: ")
+    assert why in error
+    assert all(hint.startswith("hint: ") for hint in hints)
+    assert not (tmp_path / "store" / "runs").exists() or not any((tmp_path / "store" / "runs").iterdir())
+
+
+@pytest.mark.parametrize("change", ["grows", "shrinks"])
+def test_a_file_that_changes_while_it_is_read_is_read_as_it_was_found(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "perf.data"
+    content = small_recording(500).write(path, Form.PIPE).read_bytes()
+    cut = 3 * len(content) // 4
+    rows = 0
+    with open_source(str(path)) as source:
+        recording = PerfDataRecording(source, block_bytes=4096)
+        for number, block in enumerate(recording.blocks()):
+            rows += len(block.ts_ns)
+            if number == 1:
+                path.write_bytes(content + content[len(content) // 2 :] if change == "grows" else content[:cut])
+        digest = source.digest()
+    if change == "grows":
+        assert (rows, recording.notes.kept) == (1500, [])
+        assert digest == "blake3:" + blake3.blake3(content).hexdigest()
+    else:
+        assert rows == sum(kind == RecordType.SAMPLE and end <= cut for kind, end in records_of_pipe(content))
+        assert recording.notes.kept
+
+
+_SAMPLES = sorted((SHARED / "samples").glob("perfdata_*.data"))
+
+
+@pytest.mark.skipif(not _SAMPLES, reason=f"{SHARED} is not there")
+@pytest.mark.parametrize("path", _SAMPLES, ids=lambda path: path.stem.removeprefix("perfdata_"))
+def test_recordings_of_other_projects_are_read_or_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: Path
+) -> None:
+    keep_nothing(monkeypatch)
+    found = ingested(path, tmp_path)
+    if isinstance(found, Manifest):
+        assert_accounted(found)
+    else:
+        assert found.exit_code == ExitCode.BAD_INPUT
+        assert "\n" not in found.message

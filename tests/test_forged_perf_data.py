@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,11 +20,14 @@ from kvmtrace.errors import ExitCode
 from kvmtrace.store.manifest import Manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 HUGE = {"B": 0xFF, "H": 0xFFFF, "I": 0xFFFF_FFFF, "Q": 0xFFFF_FFFF_FFFF_FFFF}
-MOST_BYTES = 600 << 20
+MOST_BYTES = 350 << 20
 """Of memory that any of these takes, with the interpreter and its libraries. What they say they hold is far more."""
+
+LONGEST_S = 20
+"""Of processor time: some ten times what is needed, and a tenth of what time in the square of the values takes."""
 
 
 def overwritten(content: bytes, at: int, number: str, value: int | None = None) -> bytes:
@@ -91,11 +94,10 @@ def test_any_number_of_a_file_may_be_forged(tmp_path: Path) -> None:
     path = tmp_path / "perf.data"
     content = WHOLE.write(path).read_bytes()
     numbers = list(file_numbers(content))
-    for name, at, number in numbers:
+    for _, at, number in numbers:
         for value in (None, 0, 1, 9, HUGE[number] >> 1, HUGE[number] - 7):
             path.write_bytes(overwritten(content, at, number, value))
             assert_noted_or_refused(path)
-            assert name
     assert len(numbers) > 25
 
 
@@ -181,18 +183,18 @@ def ids_many_times(path: Path) -> Path:
 
 BOMBS: dict[str, Callable[[Path], Path]] = {
     "a record that unpacks to a gigabyte": lambda path: with_records(path, bomb(1 << 30)),
-    "records that unpack to as much as is allowed": lambda path: with_records(path, bomb(*[120 << 20] * 4)),
+    "records that unpack to as much as is allowed": lambda path: with_records(path, bomb(*[60 << 20] * 8)),
     "attributes that share their ids": ids_many_times,
 }
 
 _MEASURED = """
-import resource, sys
+import re, sys
 from pathlib import Path
 import kvmtrace.ingest.runs
 from damage import MemoryWriter, ingested
 kvmtrace.ingest.runs.RunWriter = MemoryWriter
 print(type(ingested(Path(sys.argv[1]), Path("store"))).__name__)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10)
+print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])  # since this program began
 """
 
 
@@ -208,13 +210,13 @@ def test_what_says_it_is_much_takes_little_memory(tmp_path: Path, name: str) -> 
         text=True,
         timeout=60,
     )
-    outcome, most_bytes = ran.stdout.split()
+    outcome, most_kib = ran.stdout.split()
     assert outcome in ("Manifest", "InputError")
-    assert int(most_bytes) < MOST_BYTES
+    assert int(most_kib) << 10 < MOST_BYTES
 
 
 @pytest.mark.parametrize("field", ["tid", "exit_reason", "isa", "vcpu_id"])
-def test_as_many_different_values_as_events_take_no_longer(tmp_path: Path, field: str) -> None:
+def test_as_many_different_values_as_events_are_read_in_time(tmp_path: Path, field: str) -> None:
     recording = SmallRecording()
     numbers = [number * 2_654_435_761 % (1 << 30) for number in range(20_000)]
     for number in numbers:
@@ -223,6 +225,9 @@ def test_as_many_different_values_as_events_take_no_longer(tmp_path: Path, field
         ts_ns = 1_000 * (len(recording.records) + 1)
         recording.add_sample("kvm_exit", ts_ns, tid=tid, fields=values)
         recording.add_sample("kvm_entry", ts_ns + 500, tid=tid, fields={"vcpu_id": values["vcpu_id"]})
-    found = ingested(recording.write(tmp_path / "perf.data"), tmp_path)
+    path = recording.write(tmp_path / "perf.data")
+    before_s = time.process_time()
+    found = ingested(path, tmp_path)
+    assert time.process_time() - before_s < LONGEST_S
     assert isinstance(found, Manifest)
     assert found.exits["closed_by_entry"] == len(numbers)

@@ -103,11 +103,11 @@ def test_the_same_file_twice_is_one_run(ingest: Callable[..., Said], file: Path,
     (before,) = manifests(store)
     copy = tmp_path / "copy of it"
     copy.write_bytes(file.read_bytes())
-    for path, name in ((file, "kvm.data"), (copy, "kvm.data")):
+    for path in (file, copy):
         said = ingest(path)
         assert (said.code, said.out) == (0, first.out)
         assert said.err == [
-            f"kvmtrace: note: {name}: run {before.run_id} is in the store already, since {before.ingested_at}"
+            f"kvmtrace: note: {path}: run {before.run_id} is in the store already, since {before.ingested_at}"
         ]
     assert manifests(store) == [before]
 
@@ -230,8 +230,9 @@ def test_good_files_are_ingested_where_another_one_is_bad(
     assert len(said.out) == 2
     errors = [line for line in said.err if line.startswith(("kvmtrace: error: ", "hint: "))]
     assert errors == [
-        "kvmtrace: error: notes.txt:0: expected a perf.data file or the text of perf stat, found some other text",
-        "hint: record with `perf record -e 'kvm:*' -a`, or save what `perf stat -e 'kvm:*' -a sleep 1` prints",
+        f"kvmtrace: error: {text}: expected a perf.data file or the text of perf stat, found some other text",
+        "hint: record with `perf record -e 'kvm:*' -a`, "
+        "or save the table that `perf stat -e 'kvm:*' -a sleep 1` prints",
         f"kvmtrace: error: {tmp_path}/missing: cannot be opened: No such file or directory",
         "kvmtrace: error: 2 of 4 files: not ingested",
     ]
@@ -245,7 +246,7 @@ def test_what_is_no_readable_file_is_one_error(ingest: Callable[..., Said], tmp_
     for path, error in (
         (tmp_path, f"{tmp_path}: expected a recording, found a folder"),
         (tmp_path / "missing", f"{tmp_path}/missing: cannot be opened: No such file or directory"),
-        (empty, "empty:0: expected a perf.data file or the text of perf stat, found an empty file"),
+        (empty, f"{empty}: expected a perf.data file or the text of perf stat, found an empty file"),
         (empty / "below", f"{empty}/below: cannot be opened: Not a directory"),
         (loop, f"{loop}: cannot be opened: Too many levels of symbolic links"),
     ):
@@ -267,7 +268,7 @@ def test_strict_fails_where_a_part_could_not_be_read(ingest: Callable[..., Said]
     (manifest,) = manifests(store)
     assert len(notes) == len(manifest.notes) > 0
     assert (said.code, said.out) == (1, [manifest.run_id])
-    assert said.err[-1] == f"kvmtrace: error: {len(notes)} notes on what could not be read (--strict)"
+    assert said.err[-1] == f"kvmtrace: error: {len(notes)} note on what could not be read (--strict)"
     assert ingest(file).code == 0
 
 

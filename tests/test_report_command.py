@@ -130,11 +130,21 @@ def test_a_figure_is_drawn_beside_the_report(store: Path, tmp_path: Path, capsys
     assert capsys.readouterr().out == ""
 
 
+def test_a_run_with_nothing_to_draw_is_reported_and_the_plot_refused(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figure = tmp_path / "latency.png"
+    assert report(store, "c3", "--plot", str(figure)) == ExitCode.USAGE
+    shown = capsys.readouterr()
+    assert shown.out.startswith("Run c3\n")
+    assert "run c3 has no exits with a latency to draw" in shown.err
+    assert not figure.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("a1", "--plot", "latency.gif"), "expected a file name that ends in .png or .svg"),
-        (("c3", "--plot", "latency.png"), "run c3 has no exits with a latency to draw"),
         (("nothing",), "no run is called 'nothing'"),
         (("a1", "--by", "colour"), "colour"),
         (("a1", "c3", "--format", "csv"), "do not fit into one CSV table"),

@@ -70,6 +70,7 @@ def recording_manifest(
         source=source,
         ingested_at=now(),
         kvmtrace_version=__version__,
+        schema_version=schema.VERSION,
         host=facts.host,
         tool=facts.tool,
         clock=facts.clock if facts.has_times else None,

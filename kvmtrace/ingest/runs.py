@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kvmtrace import __version__
+from kvmtrace import __version__, schema
 from kvmtrace.errors import StoreError
 from kvmtrace.formats import detect
 from kvmtrace.formats.source import Source, open_source
@@ -83,6 +83,7 @@ def _store_counters(
             source=origin,
             ingested_at=now(),
             kvmtrace_version=__version__,
+            schema_version=schema.VERSION,
             host=counters.facts.host,
             tool=counters.facts.tool,
             start=counters.facts.start,

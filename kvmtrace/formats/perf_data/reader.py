@@ -168,7 +168,7 @@ class PerfDataRecording:
         while self._inner.waiting or (last and len(self._inner.carry)):
             raw, filled, offset = self._inner.take()
             scan = self._scan(raw, filled, offset, last=last)
-            self._inner.carry = raw[scan.consumed : filled]
+            self._inner.carry = raw[scan.consumed : filled].copy()
             yield from self._events(scan, raw, offset)
 
     def _finish(self) -> None:
@@ -230,9 +230,10 @@ class _Inner:
 
     def take(self) -> tuple[NDArray[np.uint8], int, int]:
         """Return the waiting bytes, how many, and the place of the last compressed record among them."""
-        raw, _ = _block(self.carry, self.waiting)
-        raw[len(self.carry) : len(self.carry) + self.waiting] = np.frombuffer(b"".join(self._pieces), np.uint8)
-        filled = len(self.carry) + self.waiting
+        raw, filled = _block(self.carry, self.waiting)
+        for piece in self._pieces:
+            raw[filled : filled + len(piece)] = np.frombuffer(piece, np.uint8)
+            filled += len(piece)
         self._pieces.clear()
         self.waiting = 0
         return raw, filled, self._place
