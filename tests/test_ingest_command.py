@@ -231,8 +231,10 @@ def test_good_files_are_ingested_where_another_one_is_bad(
     errors = [line for line in said.err if line.startswith(("kvmtrace: error: ", "hint: "))]
     assert errors == [
         f"kvmtrace: error: {text}: expected a perf.data file or the text of perf stat, found some other text",
-        "hint: record with `perf record -e 'kvm:*' -a`, "
-        "or save the table that `perf stat -e 'kvm:*' -a sleep 1` prints",
+        (
+            "hint: record with `perf record -e 'kvm:*' -a`, "
+            "or save the table that `perf stat -e 'kvm:*' -a sleep 1` prints"
+        ),
         f"kvmtrace: error: {tmp_path}/missing: cannot be opened: No such file or directory",
         "kvmtrace: error: 2 of 4 files: not ingested",
     ]
