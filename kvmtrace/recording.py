@@ -48,6 +48,13 @@ class Notes:
         else:
             self.dropped += 1
 
+    def told(self) -> list[Note]:
+        """Return the notes that are kept, and one in place of the others, so that their events add up."""
+        if not self.dropped:
+            return self.kept
+        events = self.events - sum(note.events for note in self.kept)
+        return [*self.kept, Note("further on", f"{self.dropped} more notes, which are not kept", events)]
+
 
 @dataclass(frozen=True, slots=True)
 class Loss:

@@ -216,12 +216,17 @@ def test_a_reader_that_has_seen_enough_is_no_error(store: Path) -> None:
 
 def test_an_interrupt_ends_a_long_statement_with_130(store: Path) -> None:
     statement = "SELECT sum(hash(a.range, b.range)) FROM range(1000000) a, range(1000000) b"
-    command = [sys.executable, "-m", "kvmtrace", "sql", "--store", str(store), statement]
+    # A shell starts what runs in its background with SIGINT ignored, and children inherit that.
+    program = ["env", "--default-signal=INT", sys.executable, "-m", "kvmtrace"]
+    command = [*program, "sql", "--store", str(store), statement]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        time.sleep(1.5)
+        time.sleep(4)
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        try:
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert (process.returncode, out, err) == (130, "", "kvmtrace: error: interrupted\n")
 
 

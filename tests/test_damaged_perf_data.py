@@ -134,8 +134,8 @@ def move_features(content: bytearray, distance: int) -> bytearray:
     return content
 
 
-FLIPS = {"file": 5000, "pipe": 2000, "zstd": 1000, "real": 2000}
-INGESTED_OF = 20  # one of so many flips goes through pairing, too
+FLIPS = {"file": 6500, "pipe": 2000, "zstd": 500, "real": 1000}
+INGESTED_OF = 40  # one of so many flips goes through pairing, too
 
 
 @pytest.mark.slow
@@ -169,6 +169,21 @@ def flipped(content: bytes, bit: int) -> bytes:
     changed = bytearray(content)
     changed[bit // 8] ^= 1 << bit % 8
     return bytes(changed)
+
+
+def test_the_events_of_more_notes_than_are_kept_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_nothing(monkeypatch)
+    recording = small_recording(1000)
+    samples = [at for at, whole in enumerate(recording.records) if whole[0] == RecordType.SAMPLE]
+    for at in samples[::10]:  # whose size takes in the sample behind it
+        size = len(recording.records[at]) + len(recording.records[at + 1])
+        recording.records[at] = recording.records[at][:6] + struct.pack("<H", size) + recording.records[at][8:]
+    manifest = ingested(recording.write(tmp_path / "perf.data"), tmp_path)
+    assert isinstance(manifest, Manifest)
+    assert_accounted(manifest)
+    assert manifest.records["SAMPLE"] == 3000
+    assert sum(t.rows for t in manifest.tracepoints) == 2700
+    assert len(manifest.notes) + manifest.notes_dropped == 300
 
 
 def test_a_recording_of_no_kvm_event_is_stored_without_exits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

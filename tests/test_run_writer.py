@@ -51,7 +51,9 @@ def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start_ingest(path: Path, store: Path, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "kvmtrace", "ingest", str(path), "--store", str(store), *options]
+    # A shell starts what runs in its background with SIGINT ignored, and children inherit that.
+    program = ["env", "--default-signal=INT", sys.executable, "-m", "kvmtrace"]
+    command = [*program, "ingest", str(path), "--store", str(store), *options]
     return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 

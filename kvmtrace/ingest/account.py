@@ -83,8 +83,8 @@ def recording_manifest(
         exits=_exit_counts(builder),
         unpaired=_unpaired(facts, builder),
         lost=seen.lost(),
-        notes=tuple(stored_note(note) for note in [*notes.kept, *_late_notes(builder)]),
-        notes_dropped=notes.dropped,
+        notes=tuple(stored_note(note) for note in [*notes.told(), *_late_notes(builder)]),
+        notes_dropped=max(notes.dropped - 1, 0),  # one note stands for all of them
         records=facts.records,
         not_stored=facts.not_stored,
         left_out=tuple(facts.left_out),
