@@ -96,6 +96,7 @@ class Facts:
     threads: dict[tuple[int, int], str] = field(default_factory=dict)  # (pid, tid) → name
     samples: dict[int, int] = field(default_factory=dict)  # kind → samples in the source
     has_times: bool = True  # events have time stamps
+    has_processes: bool = True  # events know the process of their thread
 
 
 class Fields(Protocol):

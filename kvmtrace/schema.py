@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VERSION = "1.0"
+VERSION = "1.1"
 """Schema version, `major.minor`; a reader refuses a newer major and reads a missing column as null."""
 
 
@@ -68,7 +68,7 @@ EXITS = Table(
         Column("entry_ts_ns", "int64", "time of the next entry of that vCPU"),
         Column("latency_ns", "int64", "time out of the guest: exit to next entry"),
         Column("guest_ns", "int64", "time in the guest: previous entry to this exit"),
-        Column("isa", "string", "VMX, SVM, …: what the reason codes mean"),
+        Column("isa", "string", "what the reason code is a code of: VMX, SVM, trap, EC, exception, interrupt"),
         Column("reason_code", "int64", "exit reason as recorded, flags masked"),
         Column("reason", "string", "exit reason, as the recording's own print fmt names it"),
         Column("idle", "bool", "the guest waited (HLT, MWAIT, …): waiting, not cost", nullable=False),
@@ -78,12 +78,13 @@ EXITS = Table(
         Column("detail_from", "string", "event and field that gave the detail; null: not recorded"),
         Column("userspace", "bool", "the exit went to the VMM; null: not recorded"),
         Column("userspace_ns", "int64", "time in the VMM"),
-        Column("blocked_ns", "int64", "time that a halted vCPU slept (with the polling before it)"),
-        Column("polled_ns", "int64", "time that a halted vCPU was polled for without sleeping"),
-        Column("preempted_ns", "int64", "time that the thread was runnable and not running"),
+        Column("blocked_ns", "int64", "time that a halted vCPU slept; with polling where polled_ns is null"),
+        Column("polled_ns", "int64", "time that a halted vCPU was polled for; null: not recorded how long"),
+        Column("preempted_ns", "int64", "time that the thread could run and had no CPU, in the VMM or the kernel"),
         Column("hcall_ns", "int64", "time in the hypercall's handler (ppc64)"),
         Column("eoi", "bool", "the exit ended an interrupt; null: not recorded"),
         Column("nested", "int8", "guest level: 1 a guest, 2 a guest's guest; null: not recorded"),
+        Column("reflected", "bool", "the exit was handed to the guest's own hypervisor; null: not recorded"),
         Column("closed_by", "string", "what ended the exit: entry, next_exit, hole, end", nullable=False),
         Column("suspect", "bool", "a loss or a hole lies inside: not in latency figures", nullable=False),
     ),
@@ -112,6 +113,11 @@ LATENCY_BUCKETS = Table(
         Column("sum_sq_ns2", "double", "sum of the squares of their latencies"),
         Column("min_ns", "int64", "shortest latency of them"),
         Column("max_ns", "int64", "longest latency of them"),
+        Column("userspace_ns", "int64", "sum of their time in the VMM; null: not recorded"),
+        Column("blocked_ns", "int64", "sum of their time asleep in a halt; null: not recorded"),
+        Column("polled_ns", "int64", "sum of their time polled for; null: not recorded"),
+        Column("preempted_ns", "int64", "sum of their time without a CPU; null: not recorded"),
+        Column("hcall_ns", "int64", "sum of their time in handlers of hypercalls; null: not recorded"),
     ),
 )
 

@@ -23,6 +23,7 @@ def bucket_row(
     suspect: bool = False,
     n: int = 0,
     userspace: int | None = 0,
+    **parts_ns: int,
 ) -> BucketRow:
     """Return a row of exits with these latencies, or of `n` exits outside the latency figures."""
     timed = bool(latencies_ns)
@@ -39,6 +40,11 @@ def bucket_row(
         min_ns=min(latencies_ns) if timed else None,
         max_ns=max(latencies_ns) if timed else None,
         several_vms=False,
+        userspace_ns=parts_ns.get("userspace_ns"),
+        blocked_ns=parts_ns.get("blocked_ns"),
+        polled_ns=parts_ns.get("polled_ns"),
+        preempted_ns=parts_ns.get("preempted_ns"),
+        hcall_ns=parts_ns.get("hcall_ns"),
     )
 
 
@@ -53,6 +59,14 @@ ROWS = [
     bucket_row(HALT, [], idle=True, n=1),
 ]
 """99 quick MSR writes and a slow one, 12 suspect ones, 3 of other MSRs, a page fault, three idle exits."""
+
+SPLIT_ROWS = [
+    bucket_row(MSR_OTHER, [2000, 2010], userspace_ns=0, blocked_ns=0, polled_ns=0, preempted_ns=0),
+    bucket_row(PAGE_FAULT, [10_000], userspace=1, userspace_ns=6_000, blocked_ns=0, polled_ns=0, preempted_ns=1_500),
+    bucket_row(PAGE_FAULT, [], suspect=True, n=2, userspace=None),
+    bucket_row(HALT, [3_000_000], idle=True, userspace_ns=0, blocked_ns=2_700_000, polled_ns=200_000, preempted_ns=0),
+]
+"""Exits of which is recorded where their time went."""
 
 
 def manifest(**facts: Any) -> Manifest:  # noqa: ANN401 - any fact of a manifest

@@ -86,7 +86,7 @@ def test_an_isa_that_is_not_recorded_is_not_guessed() -> None:
     )
     exit_kind = kind("kvm_exit", text)
     x86 = X86(facts(exit_kind))
-    assert x86.reason_fields(exit_kind) == (None, "exit_reason")
+    assert x86.reason_fields(exit_kind) == {"exit_reason"}
     assert (x86.reason(exit_kind, None, 12).isa, x86.reason(exit_kind, None, 12).name) == (None, "hlt")
 
 
@@ -147,6 +147,6 @@ def test_an_event_that_lacks_the_field_of_its_role_has_none() -> None:
         "kvm_msr", f'{common}\n\tfield:u32 index;\toffset:8;\tsize:4;\tsigned:0;\n\nprint fmt: "%x", REC->index\n'
     )
     x86 = X86(facts(bare))
-    assert x86.role(bare) == NO_ROLE
-    assert x86.role(kind("kvm_msr")).role >= Role.DETAIL
-    assert x86.role(EventKind("other", "kvm_msr", kind("kvm_msr").format)) == NO_ROLE
+    assert x86.event_roles(bare) == (NO_ROLE,)
+    assert x86.event_roles(kind("kvm_msr"))[0].role >= Role.DETAIL
+    assert x86.event_roles(EventKind("other", "kvm_msr", kind("kvm_msr").format)) == (NO_ROLE,)

@@ -35,9 +35,9 @@ def test_a_vm_is_the_process_that_perf_recorded(tmp_path: Path) -> None:
         ("200", 0, 201),
     ]
     assert run.manifest.identity == (
-        "vm_id: process id that perf recorded",
-        "vcpu: field vcpu_id of the event, else of the thread's newest kvm_entry",
-        "pairs: exit and next entry of one thread",
+        "vm_id: process id that the recording tells",
+        "vcpu: field vcpu_id of the event, else of the thread's newest exit or entry that has it",
+        "pairs: kvm_exit and next kvm_entry of one thread",
     )
 
 

@@ -32,6 +32,7 @@ REPORTS = {
     "exits": [samples.exits()],
     "details": [samples.exits(By.VM, By.DETAIL)],
     "with_idle": [samples.exits(with_idle=True)],
+    "split": [samples.exits(rows=samples.SPLIT_ROWS)],
     "no_exits": [samples.no_exits()],
     "counters": [samples.counters()],
     "two_runs": [samples.exits(), samples.exits(run_id="b541b14193e6bc04", lost=())],

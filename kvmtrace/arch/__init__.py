@@ -17,6 +17,10 @@ __all__ = ["Architecture", "for_recording"]
 
 def for_recording(facts: Facts) -> Architecture | None:
     """Return the architecture of a recording that has the tracepoints of its exits; None where it has none of ours."""
-    from kvmtrace.arch.x86 import X86  # noqa: PLC0415 - only the one that is needed
+    from kvmtrace.arch.arm64 import Arm64  # noqa: PLC0415 - only where a recording is read
+    from kvmtrace.arch.ppc64 import Ppc64  # noqa: PLC0415
+    from kvmtrace.arch.riscv64 import RiscV64  # noqa: PLC0415
+    from kvmtrace.arch.x86 import X86  # noqa: PLC0415
 
-    return X86(facts) if X86.records(facts) else None
+    architectures: tuple[type[Architecture], ...] = (X86, Ppc64, Arm64, RiscV64)
+    return next((architecture(facts) for architecture in architectures if architecture.records(facts)), None)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kvmtrace.recording import EventKind, Facts
+    from numpy.typing import NDArray
+
+    from kvmtrace.recording import EventKind, Facts, Fields
 
 
 class Role(IntEnum):
@@ -22,52 +24,59 @@ class Role(IntEnum):
     USERSPACE = 3  # the exit goes to the VMM
     USER_LEAVE = 4  # the thread leaves the kernel …
     USER_RETURN = 5  # … and comes back
-    BLOCKED = 6  # the halted vCPU slept; the value is how long, ns
-    POLLED = 7  # the halted vCPU was polled for; the value is how long, ns
-    EOI = 8  # an interrupt was ended
-    NESTED = 9  # the exit was one of a guest's guest
-    PREEMPTED = 10  # the thread lost its CPU while it could run …
-    RUNNING = 11  # … and has one again
-    DETAIL = 16  # + the index of a Detail: the value is what the exit was about
+    BLOCKED = 6  # the halt of the vCPU ended in sleep; the value is how long it was, polling included, ns
+    POLLED = 7  # the halt of the vCPU ended while it was polled for; the value is how long it was, ns
+    POLL_LIMIT = 8  # from the next halt on, the vCPU is polled for so long at most; the value, ns
+    SLEEP = 9  # the halted vCPU goes to sleep …
+    WAKE = 10  # … and is awake again
+    EOI = 11  # an interrupt was ended
+    NESTED = 12  # the exit was one of a guest's guest
+    REFLECTED = 13  # … and was handed to the guest's own hypervisor
+    PREEMPTED = 14  # the thread lost its CPU while it could run …
+    RUNNING = 15  # … and has one again
+    HCALL_ENTER = 16  # the handler of a hypercall begins …
+    HCALL_EXIT = 17  # … and ends
+    DETAIL = 32  # + the index of a Detail: the value is what the exit was about
 
 
 @dataclass(frozen=True, slots=True)
 class EventRole:
-    """The role of one tracepoint's events: `role`, or what `choices` says for the masked value of `choice_field`.
+    """A role of one tracepoint's events: `role`, or what `choices` says for the masked value of `choice_field`.
 
-    An event that also says something of a second thread has that thread's id in `other_thread_field`.
+    It is one on the time line of the thread that fired the event, or of the one whose id is in `thread_field`.
     """
 
     role: int
     value_field: str | None = None
+    value_mask: int = (1 << 64) - 1
     choice_field: str | None = None
     choice_mask: int = -1
     choices: Mapping[int, int] = field(default_factory=dict)
-    other_thread_field: str | None = None
-    other_role: int = Role.OTHER
+    thread_field: str | None = None
 
     @property
     def fields(self) -> set[str]:
         """Return the fields that the role needs."""
-        return {name for name in (self.value_field, self.choice_field, self.other_thread_field) if name is not None}
+        return {name for name in (self.value_field, self.choice_field, self.thread_field) if name is not None}
 
     @property
-    def roles(self) -> set[int]:
-        """Return all roles that an event can have."""
-        return {self.role, self.other_role, *self.choices.values()}
+    def possible(self) -> set[int]:
+        """Return all roles that an event can have by it."""
+        return {self.role, *self.choices.values()}
 
 
 NO_ROLE = EventRole(Role.OTHER)
 # Task states up to TASK_REPORT; 0 is running, and what is switched out all the same was preempted.
-_COMMON_ROLES = {
-    ("sched", "sched_switch"): EventRole(
-        Role.OTHER,
-        choice_field="prev_state",
-        choice_mask=0xFF,
-        choices={0: Role.PREEMPTED},
-        other_thread_field="next_pid",
-        other_role=Role.RUNNING,
+_COMMON_ROLES: Mapping[tuple[str, str], tuple[EventRole, ...]] = {
+    ("sched", "sched_switch"): (
+        EventRole(Role.OTHER, choice_field="prev_state", choice_mask=0xFF, choices={0: Role.PREEMPTED}),
+        EventRole(Role.RUNNING, thread_field="next_pid"),
     ),
+    ("kvm", "kvm_userspace_exit"): (EventRole(Role.USERSPACE),),
+    ("kvm", "kvm_vcpu_wakeup"): (
+        EventRole(Role.OTHER, value_field="ns", choice_field="waited", choices={0: Role.POLLED, 1: Role.BLOCKED}),
+    ),
+    ("kvm", "kvm_halt_poll_ns"): (EventRole(Role.POLL_LIMIT, value_field="new"),),
 }
 
 
@@ -79,12 +88,31 @@ class Detail:
     field: str
     kind: str
 
+    @property
+    def origin(self) -> str:
+        """Return event and field, as the column `detail_from` names them."""
+        return f"{self.event}.{self.field}"
+
+
+@dataclass(frozen=True, slots=True)
+class ExitDetail:
+    """What the exit event itself tells of an exit of one reason: a part of a field, shifted left, or a constant.
+
+    It counts where no event inside the exit tells more.
+    """
+
+    rule: int  # index into Architecture.details, which names event, field and kind
+    shift: int = 0
+    mask: int = (1 << 64) - 1
+    left_shift: int = 0
+    constant: int | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:
     """What one recorded reason means."""
 
-    isa: str | None
+    isa: str | None  # what the code is a code of; None: not recorded
     code: int  # flags masked
     name: str
     idle: bool
@@ -95,7 +123,13 @@ class Architecture(ABC):
 
     name: ClassVar[str]
     details: ClassVar[tuple[Detail, ...]]
-    roles: ClassVar[Mapping[tuple[str, str], EventRole]]  # by system and event
+    roles: ClassVar[Mapping[tuple[str, str], tuple[EventRole, ...]]]  # by system and event
+    own_vcpu: ClassVar[frozenset[str]]
+    """Events whose field vcpu_id is the vCPU that the firing thread runs."""
+    runners: ClassVar[bool] = False
+    """One thread may fire events for the vCPUs of its siblings: then an event's vCPU counts, not its thread."""
+    summary: ClassVar[str]
+    """What opens and closes an exit, for the manifest: "kvm_exit → kvm_entry of one thread"."""
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
@@ -105,34 +139,60 @@ class Architecture(ABC):
     def records(cls, facts: Facts) -> bool:
         """Tell whether the recording has this architecture's exit tracepoints."""
 
-    def role(self, kind: EventKind) -> EventRole:
-        """Return the role of a tracepoint's events; one that lacks the fields of its role has none."""
+    def event_roles(self, kind: EventKind) -> tuple[EventRole, ...]:
+        """Return the roles of a tracepoint's events, at least one; a role whose fields are lacking is none."""
         key = kind.system, kind.name
-        role = self.roles.get(key) or _COMMON_ROLES.get(key, NO_ROLE)
-        needed = role.fields | {self.reason_fields(kind)[1]} if role.role == Role.EXIT else role.fields
-        return role if needed <= kind.format.integer_fields else NO_ROLE
+        known = self.roles.get(key) or _COMMON_ROLES.get(key, ())
+        usable = tuple(role for role in known if self._needed(kind, role) <= kind.format.integer_fields)
+        return usable or (NO_ROLE,)
+
+    def _needed(self, kind: EventKind, role: EventRole) -> set[str]:
+        return role.fields | self.reason_fields(kind) if role.role == Role.EXIT else role.fields
+
+    def tells_vcpu(self, kind: EventKind) -> bool:
+        """Tell whether a tracepoint's field vcpu_id is the vCPU on whose time line its events belong."""
+        if "vcpu_id" not in kind.format.integer_fields:
+            return False
+        return self.runners or kind.name in self.own_vcpu or self.event_roles(kind)[0].role <= Role.ENTRY
 
     def told(self) -> set[int]:
         """Return the roles whose events were all recorded: where none of such is in an exit, there was none."""
-        roles = [(role, kind.period == 1) for kind in self.facts.events for role in self.role(kind).roles]
+        roles = [
+            (role, kind.period == 1)
+            for kind in self.facts.events
+            for event_role in self.event_roles(kind)
+            for role in event_role.possible
+        ]
         return {role for role, whole in roles if whole} - {role for role, whole in roles if not whole}
 
     @abstractmethod
-    def reason_fields(self, kind: EventKind) -> tuple[str | None, str]:
-        """Return the fields of the exit tracepoint that hold the isa (None: there is none) and the reason."""
+    def reason_fields(self, kind: EventKind) -> set[str]:
+        """Return the fields of the exit tracepoint without which an exit has no reason."""
 
     @abstractmethod
-    def reason(self, kind: EventKind, isa: int | None, code: int) -> Reason:
-        """Return what a recorded reason means, as the recording's own print fmt names it."""
+    def reason_keys(self, kind: EventKind, fields: Fields) -> tuple[NDArray[Any] | None, NDArray[Any]]:
+        """Return of each exit what its code is a code of (0 to 2³¹ - 1; None: not recorded), and the code, 32 bits."""
 
     @abstractmethod
-    def detail_kind(self, detail: Detail, reason: Reason) -> str:
+    def reason(self, kind: EventKind, group: int | None, code: int) -> Reason:
+        """Return what a key of `reason_keys` means, as the recording's own print fmt names it."""
+
+    def exit_detail(self, kind: EventKind, reason: Reason) -> ExitDetail | None:  # noqa: ARG002 - for those who have one
+        """Return what the exit event of that kind itself tells of an exit with that reason."""
+        return None
+
+    def detail_kind(self, detail: Detail, reason: Reason) -> str:  # noqa: ARG002 - for those where it depends on it
         """Return what kind of thing the detail of an exit with that reason is."""
+        return detail.kind
 
     @abstractmethod
     def detail_names(self, kind: str) -> Mapping[int, str]:
         """Return the names of details of one kind."""
 
-    @abstractmethod
-    def reenters_without_entry(self, reason: Reason) -> bool:
+    def reenters_without_entry(self, reason: Reason) -> bool:  # noqa: ARG002 - only some kernels do
         """Tell whether this kernel may enter the guest again after such an exit without an entry event."""
+        return False
+
+    def enters_nested_guest(self, reason: Reason) -> bool:  # noqa: ARG002 - only where guests have guests
+        """Tell whether such an exit asks to run a guest's guest: what is handed back in it was no exit of that."""
+        return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kvmtrace.arch.base import Architecture, Detail, EventRole, Reason, Role
 from kvmtrace.arch.x86_names import CONTROL_REGISTERS, CPUID_LEAVES, HYPERCALLS, IO_PORTS, MMIO, MSRS
@@ -13,7 +13,9 @@ from kvmtrace.tracepoints import EvaluationError, Expression, FormatError, Print
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kvmtrace.recording import EventKind, Facts
+    from numpy.typing import NDArray
+
+    from kvmtrace.recording import EventKind, Facts, Fields
 
 _ISA_NAMES = {1: "VMX", 2: "SVM"}  # KVM_ISA_VMX, KVM_ISA_SVM
 # Codes of uapi/asm/vmx.h and uapi/asm/svm.h.
@@ -41,19 +43,19 @@ class X86(Architecture):
         Detail("kvm_fast_mmio", "gpa", "gpa"),
         Detail("kvm_page_fault", "fault_address", "gpa"),
     )
-    _kvm_roles: ClassVar[Mapping[str, EventRole]] = {
-        "kvm_exit": EventRole(Role.EXIT),
-        "kvm_entry": EventRole(Role.ENTRY),
-        "kvm_userspace_exit": EventRole(Role.USERSPACE),
-        "kvm_fpu": EventRole(Role.OTHER, choice_field="load", choices={0: Role.USER_LEAVE, 1: Role.USER_RETURN}),
-        "kvm_vcpu_wakeup": EventRole(
-            Role.OTHER, value_field="ns", choice_field="waited", choices={0: Role.POLLED, 1: Role.BLOCKED}
+    roles: ClassVar[Mapping[tuple[str, str], tuple[EventRole, ...]]] = {
+        ("kvm", "kvm_exit"): (EventRole(Role.EXIT),),
+        ("kvm", "kvm_entry"): (EventRole(Role.ENTRY),),
+        ("kvm", "kvm_fpu"): (
+            EventRole(Role.OTHER, choice_field="load", choices={0: Role.USER_LEAVE, 1: Role.USER_RETURN}),
         ),
-        "kvm_eoi": EventRole(Role.EOI),
-        "kvm_nested_vmexit": EventRole(Role.NESTED),
-        **{d.event: EventRole(Role.DETAIL + index, value_field=d.field) for index, d in enumerate(details)},
+        ("kvm", "kvm_eoi"): (EventRole(Role.EOI),),
+        ("kvm", "kvm_nested_vmexit"): (EventRole(Role.NESTED),),
+        ("kvm", "kvm_nested_vmexit_inject"): (EventRole(Role.REFLECTED),),
+        **{("kvm", d.event): (EventRole(Role.DETAIL + index, value_field=d.field),) for index, d in enumerate(details)},
     }
-    roles: ClassVar[Mapping[tuple[str, str], EventRole]] = {("kvm", name): role for name, role in _kvm_roles.items()}
+    own_vcpu: ClassVar[frozenset[str]] = frozenset({"kvm_exit", "kvm_entry"})
+    summary = "kvm_exit and next kvm_entry of one thread"
 
     def __init__(self, facts: Facts) -> None:
         super().__init__(facts)
@@ -68,13 +70,18 @@ class X86(Architecture):
         wanted = {("kvm", "kvm_exit"): {"exit_reason", "guest_rip"}, ("kvm", "kvm_entry"): {"vcpu_id"}}
         return any(wanted.get((kind.system, kind.name), {""}) <= kind.format.integer_fields for kind in facts.events)
 
-    def reason_fields(self, kind: EventKind) -> tuple[str | None, str]:
-        """Return isa (recorded since 2.6.39) and exit_reason."""
-        return ("isa" if "isa" in kind.format.integer_fields else None), "exit_reason"
+    def reason_fields(self, kind: EventKind) -> set[str]:  # noqa: ARG002 - one for all kernels
+        """Return exit_reason, which every kernel records."""
+        return {"exit_reason"}
 
-    def reason(self, kind: EventKind, isa: int | None, code: int) -> Reason:
-        """Return what a recorded reason means, as the recording's own print fmt names it."""
-        vmx = isa == 1
+    def reason_keys(self, kind: EventKind, fields: Fields) -> tuple[NDArray[Any] | None, NDArray[Any]]:
+        """Return isa (recorded since 2.6.39) and exit_reason."""
+        isa = fields.column("isa") if "isa" in kind.format.integer_fields else None
+        return isa, fields.column("exit_reason")
+
+    def reason(self, kind: EventKind, group: int | None, code: int) -> Reason:
+        """Return what an isa and a recorded reason mean, as the recording's own print fmt names it."""
+        isa, vmx = group, group == 1
         masked = code & ~_VMX_FLAGS if vmx else code
         name = f"{masked:#x}"
         expression = self._expression(kind)

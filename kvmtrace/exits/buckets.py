@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from kvmtrace.arch.base import Role
+from kvmtrace.exits.facets import TIME_ROLES
 from kvmtrace.schema import LATENCY_BUCKETS
 
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ class LatencyBuckets:
     def __init__(self, architecture: Architecture, builder: ExitBuilder) -> None:
         self._architecture = architecture
         self._builder = builder
-        self._userspace_told = Role.USERSPACE in architecture.told()
+        told = architecture.told()
+        self._userspace_told = Role.USERSPACE in told
+        self._parts = [name for name, roles in TIME_ROLES.items() if told & roles]
         self._details = [_Details() for _ in architecture.details]
         self._counts: list[_Counts] = []
 
@@ -65,6 +68,7 @@ class LatencyBuckets:
                 np.add.reduceat(times.astype(np.float64) ** 2, starts),
                 np.minimum.reduceat(times, starts),
                 np.maximum.reduceat(times, starts),
+                tuple(_Part.of(getattr(exits.facets, name)[order], starts) for name in self._parts),
             )
         )
         if sum(len(part.n) for part in self._counts) > _MERGE_ROWS:
@@ -99,6 +103,9 @@ class LatencyBuckets:
         }
         arrays = self._group_columns(*group)
         arrays |= {name: pa.array(values, mask=~timed) for name, values in measured.items()}
+        arrays |= {name: pa.nulls(len(bucket), pa.int64()) for name in TIME_ROLES}
+        for name, part in zip(self._parts, counts.parts, strict=True):
+            arrays[name] = pa.array(part.total, mask=~timed | ((part.unknown > 0) & (part.total == 0)))
         arrays["n"] = pa.array(counts.n)
         return pa.table([arrays[field.name].cast(field.type) for field in schema], schema=schema)
 
@@ -157,6 +164,7 @@ class _Counts:
     squares: NDArray[np.float64]
     least: NDArray[np.int64]
     most: NDArray[np.int64]
+    parts: tuple[_Part, ...]
 
     @classmethod
     def merged(cls, parts: list[_Counts]) -> _Counts:
@@ -174,7 +182,28 @@ class _Counts:
             reduced("squares", np.add),
             reduced("least", np.minimum),
             reduced("most", np.maximum),
+            tuple(_Part.merged(same, order, starts) for same in zip(*(part.parts for part in parts), strict=True)),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One part of the latencies: its sum in each row, and in how many exits it is not known."""
+
+    total: NDArray[np.int64]
+    unknown: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, times: NDArray[np.int64], starts: NDArray[np.int64]) -> _Part:
+        """Return the sums of the times of each group; a time below 0 is not known."""
+        unknown = np.add.reduceat((times < 0).astype(np.int64), starts)
+        return cls(np.add.reduceat(np.maximum(times, 0), starts), unknown)
+
+    @classmethod
+    def merged(cls, same: tuple[_Part, ...], order: NDArray[np.int64], starts: NDArray[np.int64]) -> _Part:
+        """Return the sums of the groups of rows of several tables behind each other."""
+        total, unknown = (np.concatenate([getattr(part, name) for part in same]) for name in ("total", "unknown"))
+        return cls(np.add.reduceat(total[order], starts), np.add.reduceat(unknown[order], starts))
 
 
 def _from_0(number: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kvmtrace.arch.base import EventRole, Role
+from kvmtrace.arch.base import Role
 from kvmtrace.exits.doubts import Holes
-from kvmtrace.exits.facets import Facets, find_facets
+from kvmtrace.exits.facets import Facets, Inside, find_facets
+from kvmtrace.exits.halts import PollLimits
 from kvmtrace.exits.pairing import NONE, Pairs, pair
+from kvmtrace.exits.reading import AttributedBlock, EventReader, tells_lane_vcpu
 from kvmtrace.exits.reasons import Reasons
 from kvmtrace.exits.threads import GuestStays, Threads, VirtualMachines
 from kvmtrace.exits.timeline import Timeline
+from kvmtrace.exits.vcpus import InferredVcpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kvmtrace.arch import Architecture
+    from kvmtrace.exits.lanes import Lanes
     from kvmtrace.recording import EventBlock, Facts
 
 _UNKNOWN = -1
@@ -73,18 +77,6 @@ class Exits:
 
 
 @dataclass(slots=True)
-class AttributedBlock:
-    """A block whose events know their exit and their vCPU; -1: none."""
-
-    block: EventBlock
-    thread: NDArray[np.int32]
-    exit_id: NDArray[np.int64]
-    vcpu: NDArray[np.int32]
-    first_target: int
-    newest_ns: int
-
-
-@dataclass(slots=True)
 class Tally:
     """What pairing counted."""
 
@@ -103,29 +95,39 @@ class ExitBuilder:
 
     def __init__(self, facts: Facts, architecture: Architecture, drain_rows: int = _DRAIN_ROWS) -> None:
         self.facts = facts
-        self._architecture = architecture
+        self.architecture = architecture
         self._drain_rows = drain_rows
         self.threads = Threads()
-        self.vms = VirtualMachines(self.threads)
+        self.vms = VirtualMachines(self.threads, processes=facts.has_processes)
         self.reasons = Reasons(architecture)
         self.tally = Tally()
-        self._roles: dict[int, EventRole] = {}
+        self._reader = EventReader(facts, architecture, self.threads, self.reasons)
+        self.inferred = InferredVcpus(facts, self.threads)
         self._holes = Holes()
+        self._poll_limits = PollLimits()
         self._held: list[Timeline] = []
         self._held_rows = 0
         self._carry = Timeline.empty()
         self._pending: deque[AttributedBlock] = deque()
-        self._targets = 0
         self._watermark = -_FOREVER
         self._drained_to = -_FOREVER
-        self._sampled = any(architecture.role(kind).role <= Role.ENTRY and kind.period != 1 for kind in facts.events)
-        self._entries_recorded = any(architecture.role(kind).role == Role.ENTRY for kind in facts.events)
+        roles = [(architecture.event_roles(kind)[0].role, kind) for kind in facts.events]
+        self._sampled = any(role <= Role.ENTRY and kind.period != 1 for role, kind in roles)
+        self._entries_recorded = any(role == Role.ENTRY for role, _ in roles)
+        self.boundaries_tell = any(tells_lane_vcpu(architecture, kind) for _, kind in roles)
+        self.own_events = sorted({kind.name for _, kind in roles if architecture.tells_vcpu(kind)})
+
+    @property
+    def lanes(self) -> Lanes:
+        """Return which threads speak for several vCPUs."""
+        return self._reader.lanes
 
     def add(self, block: EventBlock) -> Iterator[Exits | AttributedBlock]:
         """Take over a block; yield what is certain now: exits, and blocks in the order of the source."""
         for loss in block.losses:
             self._holes.add(loss)
-        attributed, rows = self._read(block)
+        attributed, rows = self._reader.read(block)
+        self.tally.exits = self._reader.exits
         self._pending.append(attributed)
         self._held.append(rows)
         self._held_rows += len(rows)
@@ -140,60 +142,10 @@ class ExitBuilder:
         """Yield all that is left; exits that are still open end with the recording."""
         yield from self._drain(_FOREVER)
         left = self._carry
-        pairs = pair(left.thread, left.role)
+        lane = self.threads.lanes(left.thread)
+        pairs = pair(lane, left.role)
         if len(pairs.exits):
-            yield self._exits(left, pairs, np.arange(len(pairs.exits)), closed=False)
-
-    def _read(self, block: EventBlock) -> tuple[AttributedBlock, Timeline]:
-        count = len(block.ts_ns)
-        thread = self.threads.codes(block.pid, block.tid)
-        role = np.full(count, Role.OTHER, np.uint8)
-        value = np.zeros(count, np.uint64)
-        reason = np.zeros(count, np.int32)
-        vcpu = np.full(count, _UNKNOWN, np.int32)
-        exit_id = np.full(count, _UNKNOWN, np.int64)
-        for kind, fields in block.fields.items():
-            rows = block.rows[kind]
-            event_role = self._role(kind)
-            role[rows] = event_role.role
-            if event_role.choice_field is not None:
-                choice = fields.column(event_role.choice_field).astype(np.int64) & event_role.choice_mask
-                for wanted, chosen in event_role.choices.items():
-                    role[rows[choice == wanted]] = chosen
-            if event_role.value_field is not None:
-                value[rows] = fields.column(event_role.value_field).astype(np.int64).view(np.uint64)
-            if event_role.role == Role.EXIT:
-                exit_id[rows] = np.arange(self.tally.exits, self.tally.exits + len(rows))
-                value[rows] = exit_id[rows].view(np.uint64)
-                reason[rows] = self.reasons.codes(self.facts.events[kind], fields)
-                self.tally.exits += len(rows)
-            if "vcpu_id" in self.facts.events[kind].format.integer_fields:
-                vcpu[rows] = fields.column("vcpu_id").astype(np.int32)
-        target = np.arange(self._targets, self._targets + count)
-        newest = int(block.ts_ns.max()) if count else -_FOREVER
-        attributed = AttributedBlock(block, thread, exit_id, vcpu, self._targets, newest)
-        self._targets += count
-        timeline = Timeline(block.ts_ns, thread, role, block.cpu, vcpu, value, reason, target)
-        return attributed, self._with_other_threads(block, timeline)
-
-    def _with_other_threads(self, block: EventBlock, rows: Timeline) -> Timeline:
-        """Add a row for the second thread of each event that says something of two."""
-        parts = [rows]
-        for kind, fields in block.fields.items():
-            event_role = self._role(kind)
-            if event_role.other_thread_field is None:
-                continue
-            thread = self.threads.known(fields.column(event_role.other_thread_field))
-            known = thread != _UNKNOWN
-            other = rows.take(block.rows[kind][known])
-            role = np.full(len(other), event_role.other_role, np.uint8)
-            parts.append(replace(other, thread=thread[known], role=role, target=np.full(len(other), NONE)))
-        return Timeline.concat(parts)
-
-    def _role(self, kind: int) -> EventRole:
-        if kind not in self._roles:
-            self._roles[kind] = self._architecture.role(self.facts.events[kind])
-        return self._roles[kind]
+            yield self._exits(left, lane, pairs, np.arange(len(pairs.exits)), closed=False)
 
     def _drain(self, watermark: int) -> Iterator[Exits | AttributedBlock]:
         held = Timeline.concat([self._carry, *self._held])
@@ -201,15 +153,16 @@ class ExitBuilder:
         self._held = [held.take(np.flatnonzero(held.ts_ns > watermark))] if len(ready) < len(held) else []
         self._held_rows = sum(len(rows) for rows in self._held)
         self._drained_to = watermark
-        rows = held.take(held.order(ready))
-        pairs = pair(rows.thread, rows.role)
+        rows = held.take(held.order(ready, self.threads.lanes))
+        lane = self.threads.lanes(rows.thread)
+        pairs = pair(lane, rows.role)
         self.tally.entries_without_exit += len(pairs.lone_entries)
-        told = np.flatnonzero((rows.role <= Role.ENTRY) & (rows.vcpu != _UNKNOWN))
-        self.threads.vcpu[rows.thread[told]] = rows.vcpu[told]
+        self._learn_vcpus(rows, lane)
         closed = np.flatnonzero(pairs.closer != NONE)
         if len(closed):
-            yield self._exits(rows, pairs, closed, closed=True)
-        self._attribute(rows, pairs)
+            yield self._exits(rows, lane, pairs, closed, closed=True)
+        self._attribute(rows, lane, pairs)
+        self._poll_limits.learn(rows, lane, pairs)
         carried = rows.take(pairs.carry)
         self._carry = replace(carried, target=np.full(len(carried), NONE))
         open_since = int(self._carry.ts_ns.min()) if len(self._carry) else watermark
@@ -218,7 +171,15 @@ class ExitBuilder:
             settled = self._pending.popleft()
             yield settled
 
-    def _attribute(self, rows: Timeline, pairs: Pairs) -> None:
+    def _learn_vcpus(self, rows: Timeline, lane: NDArray[np.int32]) -> None:
+        told = np.flatnonzero(rows.vcpu != _UNKNOWN)
+        self.threads.vcpu[lane[told]] = rows.vcpu[told]
+        if not self.boundaries_tell:
+            bounds = lane[rows.role <= Role.ENTRY]
+            lanes, first = np.unique(bounds, return_index=True)
+            self.inferred.learn(lanes[np.argsort(rows.ts_ns[rows.role <= Role.ENTRY][first], kind="stable")])
+
+    def _attribute(self, rows: Timeline, lane: NDArray[np.int32], pairs: Pairs) -> None:
         """Write into its block the exit of each event inside an exit, and the vCPU of one that does not tell it."""
         inside = np.flatnonzero((pairs.exit_rank != NONE) & (rows.role != Role.EXIT) & (rows.target != NONE))
         if len(inside):
@@ -226,18 +187,23 @@ class ExitBuilder:
             self._write_back("exit_id", rows.target[inside], exit_id)
         silent = np.flatnonzero((rows.vcpu == _UNKNOWN) & (rows.target != NONE))
         if len(silent):
-            self._write_back("vcpu", rows.target[silent], _told_vcpu(rows, pairs)[silent])
+            vcpu = _told_vcpu(rows, lane, pairs)
+            if not self.boundaries_tell:
+                vcpu = np.where(vcpu == _UNKNOWN, self.threads.vcpu[lane], vcpu)
+            self._write_back("vcpu", rows.target[silent], vcpu[silent])
 
     def _write_back(self, column: str, target: NDArray[np.int64], values: NDArray[np.integer[Any]]) -> None:
         for pending in self._pending:
             here = (target >= pending.first_target) & (target < pending.first_target + len(pending.exit_id))
             getattr(pending, column)[target[here] - pending.first_target] = values[here]
 
-    def _exits(self, rows: Timeline, pairs: Pairs, chosen: NDArray[np.int64], *, closed: bool) -> Exits:
+    def _exits(
+        self, rows: Timeline, lane: NDArray[np.int32], pairs: Pairs, chosen: NDArray[np.int64], *, closed: bool
+    ) -> Exits:
         """Make the chosen exits, which either all have a closer or none has."""
         exit_row, opener = pairs.exits[chosen], pairs.opener[chosen]
         exit_ts, cpu, reason = rows.ts_ns[exit_row], rows.cpu[exit_row], rows.reason[exit_row]
-        thread, own_vcpu = rows.thread[exit_row], rows.vcpu[exit_row]
+        exit_lane, own_vcpu = lane[exit_row], rows.vcpu[exit_row]
         vcpu = own_vcpu
         nobody = np.full(len(chosen), _UNKNOWN, np.int32)
         if closed:
@@ -253,14 +219,14 @@ class ExitBuilder:
             closed_by = np.full(len(chosen), ClosedBy.END, np.int8)
         if (vcpu == _UNKNOWN).any():
             vcpu = np.where(vcpu == _UNKNOWN, end_vcpu, vcpu)
-            vcpu = np.where(vcpu == _UNKNOWN, self.threads.vcpu[thread], vcpu)
+            vcpu = np.where(vcpu == _UNKNOWN, self.threads.vcpu[exit_lane], vcpu)
         paired = closed_by == ClosedBy.ENTRY
         latency = np.where(paired, end_ts - exit_ts, -1)
         exits = Exits(
             exit_id=rows.value[exit_row].view(np.int64),
-            vm=self.vms.of(thread, vcpu, GuestStays(rows)),
+            vm=self.vms.of(exit_lane, vcpu, GuestStays(rows, lane)),
             vcpu=vcpu,
-            tid=self.threads.tid[thread],
+            tid=self.threads.tid[rows.thread[exit_row]],
             cpu=cpu,
             entry_cpu=np.where(paired, end_cpu, nobody),
             exit_ts_ns=exit_ts,
@@ -268,7 +234,7 @@ class ExitBuilder:
             latency_ns=latency,
             guest_ns=self._guest_times(rows, opener, exit_ts, cpu, own_vcpu),
             reason=reason,
-            facets=self._facets(rows, pairs, chosen, latency),
+            facets=self._facets(rows, lane, pairs, chosen, latency),
             closed_by=closed_by,
             suspect=doubtful | self._unexplained(closed_by, reason) | self._sampled,
         )
@@ -303,26 +269,38 @@ class ExitBuilder:
         missing: NDArray[np.bool_] = (closed_by == ClosedBy.HOLE) | by_exit
         return missing
 
-    def _facets(self, rows: Timeline, pairs: Pairs, chosen: NDArray[np.int64], latency: NDArray[np.int64]) -> Facets:
+    def _facets(
+        self,
+        rows: Timeline,
+        lane: NDArray[np.int32],
+        pairs: Pairs,
+        chosen: NDArray[np.int64],
+        latency: NDArray[np.int64],
+    ) -> Facets:
+        exit_row = pairs.exits[chosen]
+        own_rule, own_detail = self.reasons.own_rule[rows.reason[exit_row]], rows.detail[exit_row]
         telling = np.flatnonzero((rows.role > Role.OTHER) & (pairs.exit_rank != NONE))
         rank_of = np.full(len(pairs.exits), NONE, np.int64)
         rank_of[chosen] = np.arange(len(chosen))
         rank = rank_of[pairs.exit_rank[telling]]
         telling, rank = telling[rank != NONE], rank[rank != NONE]
         if not len(telling):
-            return Facets.nothing(len(chosen))
-        since = rows.ts_ns[telling] - rows.ts_ns[pairs.exits[chosen[rank]]]
-        return find_facets(rank, rows.role[telling], rows.value[telling], since, latency)
+            return Facets.of_exits_alone(own_rule, own_detail)
+        role = rows.role[telling]
+        limits = np.full(len(telling), NONE, np.int64)
+        sleeps = np.flatnonzero(role == Role.BLOCKED)
+        limits[sleeps] = self._poll_limits.at(rows, lane, pairs, telling[sleeps])
+        since = rows.ts_ns[telling] - rows.ts_ns[exit_row[rank]]
+        return find_facets(Inside(rank, role, rows.value[telling], since, limits), own_rule, own_detail, latency)
 
 
-def _told_vcpu(rows: Timeline, pairs: Pairs) -> NDArray[np.int32]:
-    """Return for each row the vCPU of the newest boundary of its thread that tells one, -1: none yet.
+def _told_vcpu(rows: Timeline, lane: NDArray[np.int32], pairs: Pairs) -> NDArray[np.int32]:
+    """Return for each row the newest vCPU that its lane tells, -1: none yet.
 
-    Inside a thread's first exit it is that of the entry behind: kvm_exit tells none before 5.4.
+    Inside a lane's first exit it is that of the entry behind: kvm_exit tells none before 5.4.
     """
-    tells = (rows.role <= Role.ENTRY) & (rows.vcpu != _UNKNOWN)
-    place = np.maximum.accumulate(np.where(tells, np.arange(len(rows)), NONE))
-    known = (place != NONE) & (rows.thread[place] == rows.thread)
+    place = np.maximum.accumulate(np.where(rows.vcpu != _UNKNOWN, np.arange(len(rows)), NONE))
+    known = (place != NONE) & (lane[place] == lane)
     vcpu = np.where(known, rows.vcpu[place], np.int32(_UNKNOWN))
     early = np.flatnonzero((vcpu == _UNKNOWN) & (pairs.exit_rank != NONE))
     closer = pairs.closer[pairs.exit_rank[early]]

@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kvmtrace.arch.base import Role
+from kvmtrace.exits.spans import Spans
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
 NO_DETAIL = -1
+NOT_KNOWN = -1
+"""In a time: it cannot be told. In a limit: none was recorded."""
+TIME_ROLES: Mapping[str, frozenset[int]] = {
+    "userspace_ns": frozenset({Role.USERSPACE}),
+    "blocked_ns": frozenset({Role.BLOCKED, Role.SLEEP}),
+    "polled_ns": frozenset({Role.POLLED}),
+    "preempted_ns": frozenset({Role.PREEMPTED}),
+    "hcall_ns": frozenset({Role.HCALL_EXIT}),
+}
+"""The times of `Facets`, and the roles of which one must be recorded for it to be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The m events that lie in exits and say something, by exit and time."""
+
+    rank: NDArray[np.int64]  # index of the exit
+    role: NDArray[np.uint8]  # arch.base.Role
+    value: NDArray[np.uint64]
+    since_ns: NDArray[np.int64]  # since the exit
+    poll_limit_ns: NDArray[np.int64]  # of Role.BLOCKED: longest polling before that sleep, NOT_KNOWN: not recorded
 
 
 @dataclass(frozen=True, slots=True)
 class Facets:
-    """What the events inside n exits say; a time of -1 is: no such event."""
+    """What the events of n exits say. The times are parts of the latency that do not overlap, but for hcall_ns."""
 
     detail_rule: NDArray[np.int8]  # index into Architecture.details, NO_DETAIL: none
     detail: NDArray[np.uint64]
@@ -26,97 +50,139 @@ class Facets:
     blocked_ns: NDArray[np.int64]
     polled_ns: NDArray[np.int64]
     preempted_ns: NDArray[np.int64]
+    hcall_ns: NDArray[np.int64]
     eoi: NDArray[np.bool_]
     nested: NDArray[np.bool_]
+    reflected: NDArray[np.bool_]
 
     @classmethod
-    def nothing(cls, exits: int) -> Facets:
+    def of_exits_alone(cls, detail_rule: NDArray[np.int8], detail: NDArray[np.uint64]) -> Facets:
         """Return the facets of exits with no event inside: one value for all, which cannot be written to."""
-        number, flag = np.broadcast_to(np.int64(0), exits), np.broadcast_to(np.False_, exits)
-        return cls(
-            detail_rule=np.broadcast_to(np.int8(NO_DETAIL), exits),
-            detail=np.broadcast_to(np.uint64(0), exits),
-            userspace=flag,
-            userspace_ns=np.broadcast_to(np.int64(-1), exits),
-            blocked_ns=number,
-            polled_ns=number,
-            preempted_ns=number,
-            eoi=flag,
-            nested=flag,
-        )
-
-    def writable(self) -> Facets:
-        """Return a copy with arrays of its own."""
-        return Facets(*(np.array(getattr(self, f.name)) for f in fields(self)))
+        number, flag = np.broadcast_to(np.int64(0), len(detail)), np.broadcast_to(np.False_, len(detail))
+        return cls(detail_rule, detail, flag, number, number, number, number, number, flag, flag, flag)
 
 
 def find_facets(
-    rank: NDArray[np.int64],
-    role: NDArray[np.uint8],
-    value: NDArray[np.uint64],
-    since_exit_ns: NDArray[np.int64],
-    latency_ns: NDArray[np.int64],
+    inside: Inside, detail_rule: NDArray[np.int8], detail: NDArray[np.uint64], latency_ns: NDArray[np.int64]
 ) -> Facets:
     """Gather what events say of their exits.
 
-    rank, role, value, since_exit_ns: one for each event that lies in an exit and says something, in the order of
-    time; rank is the index of its exit. latency_ns: one for each exit, -1 where it has none.
+    detail_rule, detail, latency_ns: one for each exit: what the exit event itself says, and -1 where it has no latency.
     """
-    facets = Facets.nothing(len(latency_ns)).writable()
-    present = set(np.unique(role).tolist())
-    _find_detail(facets, rank, role, value, present)
-    for wanted, flags in ((Role.USERSPACE, facets.userspace), (Role.EOI, facets.eoi), (Role.NESTED, facets.nested)):
-        if wanted in present:
-            flags[rank[role == wanted]] = True
-    for wanted, times in ((Role.BLOCKED, facets.blocked_ns), (Role.POLLED, facets.polled_ns)):
-        if wanted in present:
-            np.add.at(times, rank[role == wanted], value[role == wanted].view(np.int64))
-    _find_userspace_time(facets, rank, role, since_exit_ns, latency_ns)
-    if Role.PREEMPTED in present:
-        _find_preempted_time(facets, rank, role, since_exit_ns)
-    return facets
+    exits = len(latency_ns)
+    detail_rule, detail = detail_rule.copy(), detail.copy()
+    _find_detail(inside, detail_rule, detail)
+    userspace = _flag(inside, Role.USERSPACE, exits)
+    preempted = _spans(inside, Role.PREEMPTED, Role.RUNNING)
+    preempted_ns = np.zeros(exits, np.int64)
+    preempted.add_to(preempted_ns)
+    hcall_ns = np.zeros(exits, np.int64)
+    _spans(inside, Role.HCALL_ENTER, Role.HCALL_EXIT).add_to(hcall_ns)
+    blocked_ns, polled_ns = _halt_times(inside, preempted, exits)
+    return Facets(
+        detail_rule=detail_rule,
+        detail=detail,
+        userspace=userspace,
+        userspace_ns=_userspace_time(inside, preempted, userspace, latency_ns),
+        blocked_ns=blocked_ns,
+        polled_ns=polled_ns,
+        preempted_ns=preempted_ns,
+        hcall_ns=hcall_ns,
+        eoi=_flag(inside, Role.EOI, exits),
+        nested=_flag(inside, Role.NESTED, exits),
+        reflected=_flag(inside, Role.REFLECTED, exits),
+    )
 
 
-def _find_detail(
-    facets: Facets, rank: NDArray[np.int64], role: NDArray[np.uint8], value: NDArray[np.uint64], present: set[int]
-) -> None:
+def _flag(inside: Inside, role: Role, exits: int) -> NDArray[np.bool_]:
+    flags = np.zeros(exits, np.bool_)
+    flags[inside.rank[inside.role == role]] = True
+    return flags
+
+
+def _spans(inside: Inside, opens: Role, closes: Role) -> Spans:
+    return Spans.between(inside.rank, inside.role, inside.since_ns, opens, closes)
+
+
+def _find_detail(inside: Inside, detail_rule: NDArray[np.int8], detail: NDArray[np.uint64]) -> None:
     # The last assignment stands, so the first event of an exit comes last, and the first rule behind all others.
-    for wanted in sorted((r for r in present if r >= Role.DETAIL), reverse=True):
-        rows = np.flatnonzero(role == wanted)[::-1]
-        facets.detail_rule[rank[rows]] = wanted - Role.DETAIL
-        facets.detail[rank[rows]] = value[rows]
+    present = np.unique(inside.role[inside.role >= Role.DETAIL]).tolist()
+    for wanted in reversed(present):
+        rows = np.flatnonzero(inside.role == wanted)[::-1]
+        detail_rule[inside.rank[rows]] = wanted - Role.DETAIL
+        detail[inside.rank[rows]] = inside.value[rows]
 
 
-def _find_userspace_time(
-    facets: Facets,
-    rank: NDArray[np.int64],
-    role: NDArray[np.uint8],
-    since_exit_ns: NDArray[np.int64],
-    latency_ns: NDArray[np.int64],
-) -> None:
-    """Time between leaving the kernel and coming back, else from the userspace exit to the entry."""
-    first = np.flatnonzero(role == Role.USERSPACE)[::-1]
-    to_entry = np.zeros(len(latency_ns), np.int64)
-    to_entry[rank[first]] = since_exit_ns[first]
-    went = facets.userspace & (latency_ns >= 0)
-    facets.userspace_ns[went] = latency_ns[went] - to_entry[went]
+def _halt_times(inside: Inside, preempted: Spans, exits: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return how long each exit slept in a halt, and how long it was polled for.
 
-    leave, back = role == Role.USER_LEAVE, role == Role.USER_RETURN
-    leaves = np.bincount(rank[leave], minlength=len(latency_ns))
-    returns = np.bincount(rank[back], minlength=len(latency_ns))
-    spent = np.zeros(len(latency_ns), np.int64)
-    np.add.at(spent, rank[back], since_exit_ns[back])
-    np.subtract.at(spent, rank[leave], since_exit_ns[leave])
-    bounded = went & (leaves == returns) & (leaves > 0) & (spent >= 0)
-    facets.userspace_ns[bounded] = spent[bounded]
+    A halt that ends in sleep says how long it was, polling included. Where the recording tells when the sleep itself
+    began, the rest was polling; else polling lasted as long as it may, where that limit was recorded.
+    """
+    blocked_ns, polled_ns = np.zeros(exits, np.int64), np.zeros(exits, np.int64)
+    sleeps = _spans(inside, Role.SLEEP, Role.WAKE)
+    np.add.at(blocked_ns, sleeps.rank, sleeps.less(preempted))
+    slept = np.zeros(exits, np.bool_)
+    slept[sleeps.rank] = True
+
+    halts = np.flatnonzero((inside.role == Role.BLOCKED) | (inside.role == Role.POLLED))
+    if not len(halts):
+        return blocked_ns, polled_ns
+    rank, end, limit = inside.rank[halts], inside.since_ns[halts], inside.poll_limit_ns[halts]
+    start = end - np.minimum(np.maximum(inside.value[halts].view(np.int64), 0), end)  # it is no longer than the exit
+    waited = inside.role[halts] == Role.BLOCKED
+    unknown = waited & (limit < 0) & ~slept[rank]
+    asleep = np.where(waited, np.minimum(start + np.maximum(limit, 0), end), end)
+    told = waited & ~slept[rank]
+    np.add.at(blocked_ns, rank[told], Spans(rank, asleep, end).select(told).less(preempted))
+    of_polling = np.where(
+        slept[rank], Spans(rank, start, end).less(preempted), Spans(rank, start, asleep).less(preempted)
+    )
+    np.add.at(polled_ns, rank, of_polling)
+    polled_ns[slept] = np.maximum(polled_ns[slept] - blocked_ns[slept], 0)
+    polled_ns[rank[unknown]] = NOT_KNOWN
+    return blocked_ns, polled_ns
 
 
-def _find_preempted_time(
-    facets: Facets, rank: NDArray[np.int64], role: NDArray[np.uint8], since_exit_ns: NDArray[np.int64]
-) -> None:
-    """Time from losing the CPU to the next time of having one; after a sleep there is no loss before it."""
-    switches = np.flatnonzero((role == Role.PREEMPTED) | (role == Role.RUNNING))
-    lost, back = switches[:-1], switches[1:]
-    pairs = (rank[lost] == rank[back]) & (role[lost] == Role.PREEMPTED) & (role[back] == Role.RUNNING)
-    waits = since_exit_ns[back[pairs]] - since_exit_ns[lost[pairs]]
-    np.add.at(facets.preempted_ns, rank[lost[pairs]], waits)
+def _userspace_time(
+    inside: Inside, preempted: Spans, userspace: NDArray[np.bool_], latency_ns: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return how long each exit was in the VMM: 0 where it did not go there, NOT_KNOWN where nothing ends it."""
+    times = np.zeros(len(latency_ns), np.int64)
+    if not userspace.any():
+        return times
+    spans = _spans(inside, Role.USER_LEAVE, Role.USER_RETURN)
+    leaves, returns, whole = (
+        np.bincount(rank, minlength=len(times))
+        for rank in (
+            inside.rank[inside.role == Role.USER_LEAVE],
+            inside.rank[inside.role == Role.USER_RETURN],
+            spans.rank,
+        )
+    )
+    bounded = userspace & (leaves == returns) & (whole == leaves) & (leaves > 0)
+    spans = spans.select(bounded[spans.rank])
+    np.add.at(times, spans.rank, spans.less(preempted))
+
+    rest = _until_return(inside, latency_ns)
+    rest = rest.select(~bounded[rest.rank])
+    ends = rest.end >= rest.start
+    np.add.at(times, rest.rank[ends], rest.select(ends).less(preempted))
+    times[rest.rank[~ends]] = NOT_KNOWN
+    return times
+
+
+def _until_return(inside: Inside, latency_ns: NDArray[np.int64]) -> Spans:
+    """Return the stretches from each way to the VMM to the first sign of the kernel, else to the entry.
+
+    A halt is such a sign: it began in the kernel. An end before the start is: there is none.
+    """
+    halts = (inside.role == Role.BLOCKED) | (inside.role == Role.POLLED)
+    marks = np.flatnonzero((inside.role == Role.USERSPACE) | (inside.role == Role.USER_RETURN) | halts)
+    since = inside.since_ns[marks] - np.where(halts[marks], np.maximum(inside.value[marks].view(np.int64), 0), 0)
+    rank = inside.rank[marks]
+    goes = np.flatnonzero(inside.role[marks] == Role.USERSPACE)
+    last = np.append(rank[1:] != rank[:-1], True)
+    following = np.append(since[1:], NOT_KNOWN)
+    end = np.where(last, latency_ns[rank], np.maximum(following, since))
+    return Spans(rank[goes], since[goes], end[goes])

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from kvmtrace.arch.base import Role
 from kvmtrace.exits.builder import ClosedBy, ExitBuilder, Exits
-from kvmtrace.exits.facets import NO_DETAIL
+from kvmtrace.exits.facets import NO_DETAIL, TIME_ROLES
 from kvmtrace.schema import EXITS
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kvmtrace.arch import Architecture
+    from kvmtrace.exits.facets import Facets
 
 _CLOSED_BY = pa.array([closed_by.name.lower() for closed_by in ClosedBy])
 
@@ -59,19 +60,17 @@ class ExitTable:
             "detail_name": name,
             "detail_from": origin,
             "userspace": self._flag(Role.USERSPACE, facets.userspace, exits.incomplete),
-            "userspace_ns": self._time(
-                Role.USERSPACE, np.where(facets.userspace, facets.userspace_ns, 0), exits.suspect
-            ),
-            "blocked_ns": self._time(Role.BLOCKED, facets.blocked_ns, exits.incomplete),
-            "polled_ns": self._time(Role.POLLED, facets.polled_ns, exits.incomplete),
-            "preempted_ns": self._time(Role.PREEMPTED, facets.preempted_ns, exits.incomplete),
+            "userspace_ns": self._time("userspace_ns", facets, exits.suspect),
+            "blocked_ns": self._time("blocked_ns", facets, exits.incomplete),
+            "polled_ns": self._time("polled_ns", facets, exits.incomplete),
+            "preempted_ns": self._time("preempted_ns", facets, exits.incomplete),
+            "hcall_ns": self._time("hcall_ns", facets, exits.incomplete),
             "eoi": self._flag(Role.EOI, facets.eoi, exits.incomplete),
-            "nested": self._nested(facets.nested, exits.incomplete),
+            "nested": self._nested(exits),
+            "reflected": self._flag(Role.REFLECTED, facets.reflected, exits.incomplete),
             "closed_by": pa.DictionaryArray.from_arrays(pa.array(exits.closed_by), _CLOSED_BY),
             "suspect": pa.array(exits.suspect),
         }
-        missing = {field.name: pa.nulls(len(exits), field.type) for field in self.schema if field.name not in columns}
-        columns.update(missing)
         return pa.table([columns[field.name] for field in self.schema], schema=self.schema)
 
     def _detail_columns(self, exits: Exits) -> tuple[pa.Array, pa.Array, pa.Array]:
@@ -81,7 +80,7 @@ class ExitTable:
         if not (rule != NO_DETAIL).any():
             nothing = pa.DictionaryArray.from_arrays(pa.nulls(len(rule), pa.int32()), pa.array([], pa.string()))
             return nothing, nothing, nothing
-        origins = [f"{d.event}.{d.field}" for d in architecture.details]
+        origins = [detail.origin for detail in architecture.details]
         combination = rule.astype(np.int64) * len(meanings) + exits.reason
         kinds: dict[str, int] = {}
         kind_of = {
@@ -116,16 +115,25 @@ class ExitTable:
             return pa.nulls(len(seen), pa.bool_())
         return pa.array(seen, mask=~seen & self._untold(role, incomplete))
 
-    def _time(self, role: Role, times: NDArray[np.int64], incomplete: NDArray[np.bool_]) -> pa.Array:
-        if role not in self._told and not times.any():
+    def _time(self, name: str, facets: Facets, incomplete: NDArray[np.bool_]) -> pa.Array:
+        """Return one of the times: null where it is not known, and where there is none and there may have been."""
+        times: NDArray[np.int64] = getattr(facets, name)
+        told = bool(self._told & TIME_ROLES[name])
+        if not told and not times.any():
             return pa.nulls(len(times), pa.int64())
-        return pa.array(times, mask=(times < 0) | ((times == 0) & self._untold(role, incomplete)))
+        return pa.array(times, mask=(times < 0) | ((times == 0) & (incomplete if told else True)))
 
-    def _nested(self, seen: NDArray[np.bool_], incomplete: NDArray[np.bool_]) -> pa.Array:
-        if Role.NESTED not in self._told and not seen.any():
-            return pa.nulls(len(seen), pa.int8())
-        levels = np.where(seen, 2, 1).astype(np.int8)
-        return pa.array(levels, mask=~seen & self._untold(Role.NESTED, incomplete))
+    def _nested(self, exits: Exits) -> pa.Array:
+        """Return the guest level.
+
+        What is handed to the guest's hypervisor was an exit of its guest, unless the guest just asked to run that.
+        """
+        facets = exits.facets
+        second = facets.nested | (facets.reflected & ~self._builder.reasons.enters_nested[exits.reason])
+        if Role.NESTED not in self._told and not second.any():
+            return pa.nulls(len(second), pa.int8())
+        levels = np.where(second, 2, 1).astype(np.int8)
+        return pa.array(levels, mask=~second & self._untold(Role.NESTED, exits.incomplete))
 
     def _untold(self, role: Role, incomplete: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Tell for each exit whether events of a role may be missing in it."""

@@ -1,8 +1,8 @@
-"""Threads as small codes, and the VM and vCPU of each.
+"""Threads as small codes, and the VM of each.
 
-Identity rules: a VM is the VMM's process, as the recording tells it. Where two threads of a process are in the guest at
-the same time with the same vCPU number, the later one runs a second VM of that process. That is looked for when a
-thread first exits with a vCPU number, in the events that are sorted by then.
+Identity rules: a VM is the VMM's process, as the recording tells it; where it does not, all threads are one process.
+Where two threads of a process are in the guest at the same time with the same vCPU number, the later one runs a second
+VM of that process. That is looked for when a thread first exits with a vCPU number, in the events sorted by then.
 """
 
 from __future__ import annotations
@@ -36,9 +36,24 @@ class Threads:
         self.pid = np.zeros(0, np.int32)
         self.tid = np.zeros(0, np.int32)
         self.vcpu = np.zeros(0, np.int32)  # newest vCPU that the thread ran, -1: none
+        self._lane: NDArray[np.int32] | None = None  # by code, where a lane is not a thread
 
     def __len__(self) -> int:
         return len(self.pid)
+
+    def lanes(self, codes: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return the lane of each code: exits and entries of one lane follow each other."""
+        return codes if self._lane is None else self._lane[codes]
+
+    def add_speaker(self, thread: int, lane: int) -> int:
+        """Return a new code for what a thread says of a vCPU that is not its own; lane -1: a new one."""
+        code = len(self)
+        if self._lane is None:
+            self._lane = np.arange(code, dtype=np.int32)
+        self._add(self.pid[thread : thread + 1], self.tid[thread : thread + 1])
+        if lane != _UNKNOWN:
+            self._lane[code] = lane
+        return code
 
     def codes(self, pid: NDArray[np.int32], tid: NDArray[np.int32]) -> NDArray[np.int32]:
         """Return the code of each event's thread."""
@@ -79,9 +94,14 @@ class Threads:
         """Give codes to unknown (pid, tid). There may be as many as events, where the recording is damaged."""
         self._codes |= {pair: code for code, pair in enumerate(pairs, len(self))}
         new = np.array(pairs, np.int32).reshape(-1, 2)
-        self.pid = np.append(self.pid, new[:, 0])
-        self.tid = np.append(self.tid, new[:, 1])
-        self.vcpu = np.append(self.vcpu, np.full(len(new), _UNKNOWN, np.int32))
+        self._add(new[:, 0], new[:, 1])
+
+    def _add(self, pid: NDArray[np.int32], tid: NDArray[np.int32]) -> None:
+        if self._lane is not None:
+            self._lane = np.append(self._lane, np.arange(len(self), len(self) + len(pid), dtype=np.int32))
+        self.pid = np.append(self.pid, pid)
+        self.tid = np.append(self.tid, tid)
+        self.vcpu = np.append(self.vcpu, np.full(len(pid), _UNKNOWN, np.int32))
 
     def _reserve(self, tid: int) -> None:
         if tid >= len(self._by_tid):
@@ -93,8 +113,10 @@ class Threads:
 class VirtualMachines:
     """The VM of each (thread, vCPU)."""
 
-    def __init__(self, threads: Threads) -> None:
+    def __init__(self, threads: Threads, *, processes: bool) -> None:
+        """Take over whether the recording tells processes: a thread without one is of no VM then."""
         self._threads = threads
+        self._processes = processes
         self._vm_of: dict[tuple[int, int], int] = {}  # (thread code, vCPU) → index into names
         self._owners: dict[tuple[int, int], dict[int, int]] = {}  # (pid, vCPU) → thread code → number of its VM
         self._index: dict[str | None, int] = {}
@@ -102,9 +124,10 @@ class VirtualMachines:
         self._usual_vm = np.zeros(0, np.int32)
         self.names: list[str | None] = []
         self.split: set[int] = set()  # pids with more than one VM
+        self.moved: set[tuple[int, int]] = set()  # (pid, vCPU) that more than one thread of a VM ran
 
     def of(self, thread: NDArray[np.int32], vcpu: NDArray[np.int32], stays: GuestStays) -> NDArray[np.int32]:
-        """Return the index of each row's VM; `stays`: when the threads were in the guest."""
+        """Return the index of each row's VM; thread: the code of its lane; `stays`: when lanes were in the guest."""
         if len(self._usual_vcpu) < len(self._threads):
             missing = len(self._threads) - len(self._usual_vcpu)
             self._usual_vcpu = np.append(self._usual_vcpu, np.full(missing, _NEVER, np.int32))
@@ -122,13 +145,18 @@ class VirtualMachines:
         if (thread, vcpu) not in self._vm_of:
             pid = int(self._threads.pid[thread])
             number = self._number(thread, vcpu, pid, stays)
-            name = None if pid < 0 else f"{pid}" if number == 1 else f"{pid}#{number}"
+            name = self._name(pid, number)
             if name not in self._index:
                 self._index[name] = len(self.names)
                 self.names.append(name)
             self._vm_of[thread, vcpu] = self._index[name]
             self._usual_vcpu[thread], self._usual_vm[thread] = vcpu, self._index[name]
         return self._vm_of[thread, vcpu]
+
+    def _name(self, pid: int, number: int) -> str | None:
+        if pid < 0:
+            return None if self._processes else f"vm-{number}"
+        return f"{pid}" if number == 1 else f"{pid}#{number}"
 
     def _number(self, thread: int, vcpu: int, pid: int, stays: GuestStays) -> int:
         """Return the first number among the process's VMs in which no other thread runs that vCPU meanwhile."""
@@ -137,6 +165,8 @@ class VirtualMachines:
             return 1
         taken = {number for other, number in owners.items() if stays.together(thread, other, vcpu)}
         number = next(n for n in count(1) if n not in taken)
+        if number in owners.values() and vcpu >= 0:
+            self.moved.add((pid, vcpu))
         owners[thread] = number
         if number > 1:
             self.split.add(pid)
@@ -144,10 +174,11 @@ class VirtualMachines:
 
 
 class GuestStays:
-    """When the threads of sorted rows were in the guest: from an entry to the next boundary, if there is one."""
+    """When the lanes of sorted rows were in the guest: from an entry to the next boundary, if there is one."""
 
-    def __init__(self, rows: Timeline) -> None:
+    def __init__(self, rows: Timeline, lane: NDArray[np.int32]) -> None:
         self._rows = rows
+        self._lane = lane  # of each row
         self._known: dict[tuple[int, int], tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
 
     def together(self, one: int, other: int, vcpu: int) -> bool:
@@ -172,8 +203,9 @@ class GuestStays:
 
     def _find(self, thread: int, vcpu: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         rows = self._rows
-        first, behind = np.searchsorted(rows.thread, np.array([thread, thread + 1], rows.thread.dtype))
+        first, behind = np.searchsorted(self._lane, np.array([thread, thread + 1], self._lane.dtype))
         bounds = first + np.flatnonzero(rows.role[first:behind] <= Role.ENTRY)
         ends = np.append(rows.ts_ns[bounds[1:]], _FOREVER)
-        entries = (rows.role[bounds] == Role.ENTRY) & (rows.vcpu[bounds] == vcpu)
+        told = rows.vcpu[bounds]
+        entries = (rows.role[bounds] == Role.ENTRY) & ((told == vcpu) | (told == _UNKNOWN))
         return rows.ts_ns[bounds[entries]], ends[: len(bounds)][entries]

@@ -11,6 +11,7 @@ import numpy as np
 
 from kvmtrace import __version__, schema
 from kvmtrace.exits.builder import ClosedBy
+from kvmtrace.exits.identity import identity_rules
 from kvmtrace.recording import Note
 from kvmtrace.store import manifest as stored
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from kvmtrace.recording import EventBlock, Facts, Loss, Recording
 
 _RUN_ID_DIGITS = 16
+_EXIT_EVENTS = frozenset({"kvm_exit", "kvm_guest_exit", "kvm_s390_sie_exit"})
 
 
 class Seen:
@@ -88,7 +90,7 @@ def recording_manifest(
         records=facts.records,
         not_stored=facts.not_stored,
         left_out=tuple(facts.left_out),
-        identity=_identity(builder),
+        identity=() if builder is None else identity_rules(builder),
     )
 
 
@@ -107,29 +109,16 @@ def _unpaired(facts: Facts, builder: ExitBuilder | None) -> str | None:
         return None
     if not facts.has_times:
         return "the samples have no time stamps (perf record -T adds them), so exits are not paired"
-    arch = str(facts.host.get("arch", "x86"))
-    return None if arch.startswith("x86") else f"exits of {arch} are not paired by this version"
+    if not any(kind.name in _EXIT_EVENTS for kind in facts.events):
+        return None
+    arch = facts.host.get("arch", "this architecture")
+    return f"exits of {arch} with these tracepoints are not paired by this version"
 
 
 def _late_notes(builder: ExitBuilder | None) -> list[Note]:
     late = 0 if builder is None else builder.tally.late_events
     what = f"{late} events came too late to be put in order: exits around them may be wrong"
     return [Note("records", what)] if late else []
-
-
-def _identity(builder: ExitBuilder | None) -> tuple[str, ...]:
-    if builder is None:
-        return ()
-    rules = [
-        "vm_id: process id that perf recorded",
-        "vcpu: field vcpu_id of the event, else of the thread's newest kvm_entry",
-        "pairs: exit and next entry of one thread",
-    ]
-    rules.extend(
-        f"process {pid} ran a vCPU of one number on two threads at a time: inferred to be several VMs (#2, …)"
-        for pid in sorted(builder.vms.split)
-    )
-    return tuple(rules)
 
 
 def run_id(digest: str, part: str | None) -> str:

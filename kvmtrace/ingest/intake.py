@@ -18,7 +18,7 @@ from kvmtrace.tracepoints import field_symbols
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from kvmtrace.exits.builder import AttributedBlock
+    from kvmtrace.exits.reading import AttributedBlock
     from kvmtrace.recording import EventBlock, Recording
     from kvmtrace.store.writer import RunWriter
 
@@ -89,8 +89,8 @@ class Intake:
         return self._event_schemas[kind]
 
     def _write_small_tables(self) -> None:
-        isa_codes = self.builder.reasons.isa_codes if self.builder is not None else set()
-        known = {"isa": isa_codes.pop()} if len(isa_codes) == 1 else {}
+        groups = self.builder.reasons.groups if self.builder is not None else set()
+        known = {"isa": groups.pop()} if len(groups) == 1 else {}
         names = [
             (event.system, event.name, name, value, text)
             for event in self._facts.events

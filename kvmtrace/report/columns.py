@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmtrace.report.summary import By
+from kvmtrace.report.summary import PARTS, By
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +55,9 @@ def _exit_row(summary: Summary, table: ExitTable, section: Section, group: ExitG
         "p99_9_ns": group.p99_9_ns,
         "max_ns": group.max_ns,
         "userspace_exits": group.userspace,
+        "kernel_ns": group.kernel_ns,
+        **{name: getattr(group, name) for name in PARTS},
+        **{f"{name.removesuffix('_ns')}_share": _part_share(group, name) for name in ("kernel_ns", *PARTS)},
         "timed_exits": group.timed,
         "suspect_exits": group.suspect,
         "no_latency_exits": group.no_latency,
@@ -65,6 +68,12 @@ def _shares(group: ExitGroup, total: ExitGroup) -> tuple[float | None, float | N
     time = group.out_of_guest_ns
     time_share = _rounded(time / total.out_of_guest_ns) if time is not None and total.out_of_guest_ns else None
     return _rounded(group.exits / total.exits), time_share
+
+
+def _part_share(group: ExitGroup, name: str) -> float | None:
+    """Return a part of the group's time out of the guest, relative to it."""
+    part: int | None = getattr(group, name)
+    return _rounded(part / group.out_of_guest_ns) if part is not None and group.out_of_guest_ns else None
 
 
 def counter_rows(summary: Summary) -> Iterator[Row]:

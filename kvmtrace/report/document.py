@@ -9,6 +9,7 @@ from kvmtrace.report import histogram, readable, wording
 from kvmtrace.report.blocks import Column, Facts, Histogram, Sentences, Table, number, table
 from kvmtrace.report.columns import counter_rows, exit_rows, tracepoint_rows
 from kvmtrace.report.printable import printable
+from kvmtrace.report.split import split_table
 from kvmtrace.report.summary import By
 
 if TYPE_CHECKING:
@@ -94,6 +95,11 @@ def _exits(summary: Summary, exits: ExitTable) -> Iterator[Block]:
         end = start + len(section.groups) + 1
         title = f"{'Idle exits' if section.idle else 'Exits'} by {by}"
         yield _exit_table(title, exits, section, rows[start:end])
+        split = split_table(
+            f"Where the time went: {title[0].lower()}{title[1:]}", _name_columns(exits), rows[start:end]
+        )
+        if split is not None:
+            yield split
         start = end
     yield Sentences(tuple(map(printable, wording.footnotes(summary))))
     if summary.distribution:
@@ -124,10 +130,14 @@ def _exit_table(title: str, exits: ExitTable, section: Section, rows: Sequence[R
         number("p99.9 µs", "p99_9_ns", readable.microseconds),
         number("max µs", "max_ns", readable.microseconds),
     ]
-    names = [Column(_BY_WORDS[by], _NAMES[by]) for by in exits.by]
+    names = _name_columns(exits)
     shown = table(title, [*names, *counts, *latency], rows, names=len(names), parts=(len(counts), len(latency)))
     # The total bears its name where the first group bears its own.
     return replace(shown, rows=(*shown.rows[:-1], ("total", *shown.rows[-1][1:])), totals=1)
+
+
+def _name_columns(exits: ExitTable) -> list[Column]:
+    return [Column(_BY_WORDS[by], _NAMES[by]) for by in exits.by]
 
 
 def _name(column: str) -> Callable[[Row], str]:

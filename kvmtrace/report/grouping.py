@@ -6,7 +6,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvmtrace.report.summary import ExitGroup, Key, Section
+from kvmtrace.report.summary import PARTS, ExitGroup, Key, Section
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -36,6 +36,11 @@ class BucketRow(NamedTuple):
     sum_sq_ns2: float | None
     min_ns: int | None
     max_ns: int | None
+    userspace_ns: int | None  # parts of the sum; None: not recorded
+    blocked_ns: int | None
+    polled_ns: int | None
+    preempted_ns: int | None
+    hcall_ns: int | None
     several_vms: bool
 
     @property
@@ -102,7 +107,14 @@ def _group(key: Key | None, idle: bool | None, rows: Sequence[BucketRow]) -> Exi
         min_ns=buckets[0].min_ns if n else None,
         max_ns=buckets[-1].max_ns if n else None,
         **{name: percentile_ns(buckets, permille) for name, permille in PERMILLES.items()},
+        **{name: _part(timed, name) for name in PARTS},
     )
+
+
+def _part(timed: Iterable[BucketRow], name: str) -> int | None:
+    """Return the sum of one part of the latencies, None where it was not recorded."""
+    known = [value for row in timed if (value := getattr(row, name)) is not None]
+    return sum(known) if known else None
 
 
 def _extents(timed: Iterable[BucketRow]) -> Iterator[Extent]:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 INJECTION = ("kvm", "kvm_inj_virq")
 """System and name of the tracepoint that counts injected interrupts on x86."""
 
+PARTS = ("userspace_ns", "blocked_ns", "polled_ns", "preempted_ns", "hcall_ns")
+"""Columns of latency_buckets and of ExitGroup that say where the time out of the guest went."""
+
 
 class By(StrEnum):
     """What exits are told apart by."""
@@ -58,6 +61,20 @@ class ExitGroup:
     p90_ns: int | None = None
     p99_ns: int | None = None
     p99_9_ns: int | None = None
+    # Parts of out_of_guest_ns that do not overlap; None: not recorded.
+    userspace_ns: int | None = None
+    blocked_ns: int | None = None
+    polled_ns: int | None = None
+    preempted_ns: int | None = None
+    hcall_ns: int | None = None  # no part of its own: it lies in the kernel's and others
+
+    @property
+    def kernel_ns(self) -> int | None:
+        """The rest of the time out of the guest; None where the time in the VMM or in halts is in it unseen."""
+        if self.out_of_guest_ns is None or self.userspace_ns is None or (self.blocked_ns is None and self.idle):
+            return None
+        parts = (self.userspace_ns, self.blocked_ns, self.polled_ns, self.preempted_ns)
+        return self.out_of_guest_ns - sum(part or 0 for part in parts)
 
     @property
     def avg_ns(self) -> float | None:

@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from kvmtrace.report.readable import count, seconds
+from kvmtrace.report.split import split_footnotes
 from kvmtrace.report.summary import By
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def footnotes(summary: Summary) -> list[str]:
         *_meaning(table),
         *_idle(table),
         *_outside_latency(table, manifest),
+        *split_footnotes(table),
         *_userspace(table, manifest),
         *_merged(table),
     ]

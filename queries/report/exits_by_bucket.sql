@@ -24,6 +24,11 @@
 -- column sum_sq_ns2 DOUBLE: Sum of the squares of the latencies.
 -- column min_ns BIGINT: Shortest latency.
 -- column max_ns BIGINT: Longest latency.
+-- column userspace_ns BIGINT: Time in the VMM, of the exits in the latency figures; null: not recorded.
+-- column blocked_ns BIGINT: Time asleep in halts, of the exits in the latency figures; null: not recorded.
+-- column polled_ns BIGINT: Time polled for in halts, of the exits in the latency figures; null: not recorded.
+-- column preempted_ns BIGINT: Time without a CPU, of the exits in the latency figures; null: not recorded.
+-- column hcall_ns BIGINT: Time in handlers of hypercalls, of the exits in the latency figures; null: not recorded.
 -- column several_vms BOOLEAN: Exits of more than one VM are in the row.
 SELECT
     idle,
@@ -44,6 +49,11 @@ SELECT
     sum(CASE WHEN NOT suspect THEN sum_sq_ns2 END) AS sum_sq_ns2,
     min(CASE WHEN NOT suspect THEN min_ns END) AS min_ns,
     max(CASE WHEN NOT suspect THEN max_ns END) AS max_ns,
+    sum(CASE WHEN NOT suspect THEN userspace_ns END)::BIGINT AS userspace_ns,
+    sum(CASE WHEN NOT suspect THEN blocked_ns END)::BIGINT AS blocked_ns,
+    sum(CASE WHEN NOT suspect THEN polled_ns END)::BIGINT AS polled_ns,
+    sum(CASE WHEN NOT suspect THEN preempted_ns END)::BIGINT AS preempted_ns,
+    sum(CASE WHEN NOT suspect THEN hcall_ns END)::BIGINT AS hcall_ns,
     coalesce(min(CASE WHEN $by_vcpu THEN vm_id END) <> max(CASE WHEN $by_vcpu THEN vm_id END), FALSE) AS several_vms
 FROM latency_buckets
 WHERE run_id = $run_id

@@ -27,6 +27,11 @@
 -- column sq_dev_ns2 DOUBLE: Sum of the squared deviations of the latencies from their mean.
 -- column min_ns BIGINT: Shortest latency.
 -- column max_ns BIGINT: Longest latency.
+-- column userspace_ns BIGINT: Time in the VMM, of the exits in the latency figures; null: not recorded.
+-- column blocked_ns BIGINT: Time asleep in halts, of the exits in the latency figures; null: not recorded.
+-- column polled_ns BIGINT: Time polled for in halts, of the exits in the latency figures; null: not recorded.
+-- column preempted_ns BIGINT: Time without a CPU, of the exits in the latency figures; null: not recorded.
+-- column hcall_ns BIGINT: Time in handlers of hypercalls, of the exits in the latency figures; null: not recorded.
 -- column p50_ns BIGINT: Latency of rank ceil(0.5 timed).
 -- column p90_ns BIGINT: Latency of rank ceil(0.9 timed).
 -- column p99_ns BIGINT: Latency of rank ceil(0.99 timed).
@@ -46,7 +51,12 @@ chosen AS (
         CASE WHEN $by_vm THEN vm_id END AS vm_id,
         CASE WHEN $by_vcpu THEN vcpu END AS vcpu,
         CASE WHEN $by_cpu THEN cpu END AS cpu,
-        CASE WHEN NOT suspect THEN latency_ns END AS timed_ns
+        CASE WHEN NOT suspect THEN latency_ns END AS timed_ns,
+        CASE WHEN NOT suspect AND latency_ns IS NOT NULL THEN userspace_ns END AS userspace_ns,
+        CASE WHEN NOT suspect AND latency_ns IS NOT NULL THEN blocked_ns END AS blocked_ns,
+        CASE WHEN NOT suspect AND latency_ns IS NOT NULL THEN polled_ns END AS polled_ns,
+        CASE WHEN NOT suspect AND latency_ns IS NOT NULL THEN preempted_ns END AS preempted_ns,
+        CASE WHEN NOT suspect AND latency_ns IS NOT NULL THEN hcall_ns END AS hcall_ns
     FROM exits
     WHERE run_id = $run_id
 ),
@@ -74,6 +84,11 @@ grouped AS (
         var_pop(timed_ns) * count(timed_ns) AS sq_dev_ns2,
         min(timed_ns) AS min_ns,
         max(timed_ns) AS max_ns,
+        sum(userspace_ns)::BIGINT AS userspace_ns,
+        sum(blocked_ns)::BIGINT AS blocked_ns,
+        sum(polled_ns)::BIGINT AS polled_ns,
+        sum(preempted_ns)::BIGINT AS preempted_ns,
+        sum(hcall_ns)::BIGINT AS hcall_ns,
         quantile_disc(timed_ns, [0.5, 0.9, 0.99, 0.999]) AS percentiles_ns
     FROM chosen
     GROUP BY

@@ -42,6 +42,8 @@ class FieldLayout:
         self.event = event
         self.order = order
         self.stored = [f for f in event.fields if f.name not in _DERIVED]
+        self.tid_offset = next((4 + f.offset for f in event.fields if f.name == "common_pid"), None)
+        """Where in a gathered record the kernel's own note of the thread stands."""
         self.fixed = [f for f in self.stored if not _is_tail(f)]
         self.size = max((f.offset + f.size for f in self.fixed), default=0)
         # The record stands 4 bytes behind a multiple of 8: its own size comes first.

@@ -37,6 +37,7 @@ class Metadata:
     undecoded: dict[str, list[int]] = field(default_factory=dict)  # what → indexes of attributes
     left_out: list[str] = field(default_factory=list)
     has_times: bool = True
+    has_processes: bool = True
 
     def attributes_of_kind(self) -> list[NDArray[np.int64]]:
         """Return the indexes of the attributes of each kind."""
@@ -88,6 +89,7 @@ def _relate(header: FileHeader, tracing: TracingData | None) -> Metadata:
         metadata.kinds.append(EventKind(system, event.name, event, period=attr.period))
         metadata.layouts.append(FieldLayout(event, header.order))
         metadata.has_times &= "time" in attr.layout.words
+        metadata.has_processes &= "tid" in attr.layout.words
         left_out.update(dict.fromkeys(attr.layout.not_stored))
     metadata.left_out = list(left_out)
     return metadata

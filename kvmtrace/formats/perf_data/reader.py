@@ -56,6 +56,7 @@ class PerfDataRecording:
         self.facts.clock = clock_name(self._header.attributes)
         self.facts.left_out = self._metadata.left_out
         self.facts.has_times = self._metadata.has_times
+        self.facts.has_processes = self._metadata.has_processes
         self._order = self._header.order
         self._attributes = AttributeTable(self._header.attributes)
         self._scanner = Scanner(self._order, pipe=self._header.pipe)

@@ -71,6 +71,9 @@ class SampleDecoder:
         self.layouts = layouts
         self.notes = notes
         self.seen = np.zeros(len(attributes.attributes), np.int64)  # samples in the source by attribute
+        lacking = ["tid" not in attr.layout.words for attr in attributes.attributes]
+        self._threadless = set(kinds[lacking].tolist())
+        """Kinds whose samples name no thread: the tracepoint's own record does."""
 
     def decode(self, scan: Scan, raw: NDArray[np.uint8], offset: int) -> tuple[EventBlock, Columns]:
         """Decode the samples of one block; `raw` are its bytes as recorded, which begin at `offset` of the source.
@@ -180,6 +183,8 @@ class SampleDecoder:
         if not fits or int(sizes.min()) < layout.size or int(sizes.max()) > least_room:
             kept = self._undamaged(layout, rows, sizes, room, scan, columns, offset)
             rows, places, sizes, gathered = rows[kept], places[kept], sizes[kept], gathered[kept]
+        if kind in self._threadless and layout.tid_offset is not None:
+            columns.tid[rows] = _part(gathered, self.order + "i4", layout.tid_offset)
         return rows, layout.rows(gathered, RawRows(raw, places * _WORD + _SIZE_BYTES, sizes))
 
     def _undamaged(
