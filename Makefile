@@ -5,7 +5,7 @@
 #     make lint           ruff, import-linter, sqlfluff
 #     make types          mypy
 #     make tests          pytest, with the built wheel
-#     make bench          times and memory beside perf (BENCH="-n 400000 --runs 3" for a quick look)
+#     make bench          times and memory beside perf (BENCH=400k for a quick look, BENCH=40M for a large file)
 #     make format         format the code and mend what ruff can mend
 #     make docs           write again what the docs take from the code: tables, the demo's output
 #     make constraints    newest versions of every dependency into constraints.txt

@@ -1,4 +1,4 @@
-"""Times kvmtrace and perf on the same file, side by side: `python -m benchmarks.bench [-n SAMPLES] [--runs N]`.
+"""Times kvmtrace and perf on the same file, side by side: `python -m benchmarks.bench [SAMPLES] [--runs N]`.
 
 Whole processes, start-up included, on a file in the page cache, one after the other in turn (A B C A B C …), so that
 what slows the machine down for a while touches all of them. Only the ratios can be compared between machines.
@@ -17,7 +17,17 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.measure import CommandFailedError, peak_memory_bytes, timed
-from benchmarks.verdicts import HELP, INGEST, PERF_KVM, PERF_SCRIPT, REPORT, Results, print_results
+from benchmarks.verdicts import (
+    HELP,
+    INGEST,
+    INGEST_ALONE,
+    LARGE_SAMPLES,
+    PERF_KVM,
+    PERF_SCRIPT,
+    REPORT,
+    Results,
+    print_results,
+)
 
 ROOT = Path(__file__).parents[1]
 MAKERS = (
@@ -43,9 +53,11 @@ class Bench:
         self._folder = folder
         self._store = folder / "store"
         kvmtrace = [sys.executable, "-m", "kvmtrace"]
+        ingest = [*kvmtrace, "ingest", str(recording), "--store", str(self._store)]
         self._commands = {
             HELP: [*kvmtrace, "--help"],
-            INGEST: [*kvmtrace, "ingest", str(recording), "--store", str(self._store)],
+            INGEST_ALONE: [*ingest, "--jobs", "1"],
+            INGEST: ingest,
             REPORT: [*kvmtrace, "report", "--store", str(self._store)],
         }
         if with_perf:
@@ -89,7 +101,7 @@ class Bench:
             self.results.failures[name] = str(failure)
 
     def _make_room(self, name: str) -> None:
-        if name == INGEST:
+        if name in (INGEST, INGEST_ALONE):
             shutil.rmtree(self._store, ignore_errors=True)
 
     def _output(self, name: str) -> Path:
@@ -140,12 +152,18 @@ def read_through(recording: Path) -> None:
             pass
 
 
+def _number(text: str) -> int:
+    """Return the number that 400k or 4M stands for. ValueError: it is none."""
+    factor = {"k": 1_000, "M": 1_000_000}.get(text[-1:], 1)
+    return int(text if factor == 1 else text[:-1]) * factor
+
+
 def main() -> int:
     """Make the file, run everything, print; 1: a program failed."""
     parser = argparse.ArgumentParser(description=__doc__.partition(":")[0] if __doc__ else None)
-    parser.add_argument("-n", "--samples", type=int, default=4_000_000, help="samples in the file")
-    parser.add_argument("--runs", type=int, default=5, help="runs of each program")
-    parser.add_argument("--script-runs", type=int, default=2, help="runs of perf script, which is slow")
+    parser.add_argument("samples", type=_number, nargs="?", default="4M", help="samples in the file: 400k, 4M, 40M")
+    parser.add_argument("--runs", type=int, help="runs of each program (5, of a large file 3)")
+    parser.add_argument("--script-runs", type=int, help="runs of perf script, which is slow (2, of a large file none)")
     parser.add_argument("--dir", type=Path, help="where the file is kept and stores are made")
     options = parser.parse_args()
     folder: Path = options.dir or Path(tempfile.gettempdir()) / f"kvmtrace-bench-{os.getuid()}"
@@ -155,7 +173,10 @@ def main() -> int:
     read_through(recording)
     print_machine(recording, options.samples, with_perf=with_perf)
     bench = Bench(recording, folder.resolve(), with_perf=with_perf)
-    results = bench.run(options.runs, options.script_runs)
+    large = options.samples >= LARGE_SAMPLES
+    runs = options.runs or (3 if large else 5)
+    script_runs = options.script_runs if options.script_runs is not None else (0 if large else 2)
+    results = bench.run(runs, script_runs)
     print_results(results, options.samples)
     return 1 if results.failures else 0
 

@@ -85,7 +85,7 @@ class Facts:
     """What a recording says of itself. None is: not recorded."""
 
     format: str
-    events: list[EventKind] = field(default_factory=list)  # grows while a stream is read
+    events: list[EventKind] = field(default_factory=list)  # all of them, before the first block
     host: dict[str, str | int] = field(default_factory=dict)  # hostname, kernel, arch, cpu, cpuid, cpus_online, …
     tool: dict[str, str] = field(default_factory=dict)  # version, cmdline
     clock: str | None = None

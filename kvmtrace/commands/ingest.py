@@ -27,9 +27,16 @@ def ingest(
     label: Annotated[str | None, typer.Option("--label", help="Name for the run, instead of its id.")] = None,
     tag: TagOption = None,
     refresh: Annotated[bool, typer.Option("--refresh", help="Read again what is in the store already.")] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs", min=1, max=2, help="1: decode and write in turn; 2: side by side [default: 2, on 1 CPU 1]."
+        ),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Fail where a part of a file could not be read.")] = False,
 ) -> None:
     """Read perf.data files and perf stat texts into the store, and print the ids of their runs."""
+    from kvmtrace.ingest import DEFAULT_JOBS
     from kvmtrace.ingest import ingest as read
     from kvmtrace.store.label import Label
 
@@ -42,7 +49,7 @@ def ingest(
     for file in files:
         try:
             with _bar(file) as progress:
-                runs = read(file, store, name, refresh=refresh, progress=progress)
+                runs = read(file, store, name, refresh=refresh, jobs=jobs or DEFAULT_JOBS, progress=progress)
         except KvmtraceError as error:
             if len(files) == 1 or isinstance(error, UsageError):
                 raise

@@ -45,15 +45,16 @@ class EventReader:
         self.lanes = Lanes(threads)
         self.exits = 0
         self._targets = 0
-        self._roles: dict[int, tuple[EventRole, ...]] = {}
+        self._roles = [architecture.event_roles(kind) for kind in facts.events]
+        self._telling = [architecture.tells_vcpu(kind) for kind in facts.events]
 
     def read(self, block: EventBlock) -> tuple[AttributedBlock, Timeline]:
         """Return the block, to be told its exits later, and its rows in the order of the source."""
         count = len(block.ts_ns)
-        vcpu, own = self._vcpus(block)
+        vcpu = self._vcpus(block)
         thread = self._threads.codes(block.pid, block.tid)
         if self._architecture.runners:
-            thread = self.lanes.codes(thread, vcpu, own)
+            thread = self.lanes.codes(thread, vcpu, self._own(block))
         role = np.full(count, Role.OTHER, np.uint8)
         value = np.zeros(count, np.uint64)
         reason = np.zeros(count, np.int32)
@@ -61,7 +62,7 @@ class EventReader:
         exit_id = np.full(count, _UNKNOWN, np.int64)
         for kind, fields in block.fields.items():
             rows = block.rows[kind]
-            event_role = self._event_roles(kind)[0]
+            event_role = self._roles[kind][0]
             role[rows] = _role_of(event_role, fields)
             if event_role.value_field is not None:
                 value[rows] = _value_of(event_role, fields)
@@ -78,22 +79,26 @@ class EventReader:
         timeline = Timeline(block.ts_ns, thread, role, block.cpu, vcpu, value, reason, detail, target)
         return attributed, Timeline.concat([timeline, *self._further_roles(block, timeline)])
 
-    def _vcpus(self, block: EventBlock) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-        """Return the vCPU that each event is about, and whether it is the one that its thread runs."""
+    def _vcpus(self, block: EventBlock) -> NDArray[np.int32]:
+        """Return the vCPU that each event is about."""
         vcpu = np.full(len(block.ts_ns), _UNKNOWN, np.int32)
-        own = np.zeros(len(block.ts_ns), np.bool_)
         for kind, fields in block.fields.items():
-            event = self._facts.events[kind]
-            if self._architecture.tells_vcpu(event):
+            if self._telling[kind]:
                 vcpu[block.rows[kind]] = fields.column("vcpu_id").astype(np.int32)
-                own[block.rows[kind]] = event.name in self._architecture.own_vcpu
-        return vcpu, own
+        return vcpu
+
+    def _own(self, block: EventBlock) -> NDArray[np.bool_]:
+        """Tell of each event whether its vCPU is the one that its thread runs."""
+        own = np.zeros(len(block.ts_ns), np.bool_)
+        for kind in block.fields:
+            own[block.rows[kind]] = self._telling[kind] and self._facts.events[kind].name in self._architecture.own_vcpu
+        return own
 
     def _further_roles(self, block: EventBlock, rows: Timeline) -> list[Timeline]:
         """Return rows for what events say beside their first role, some of it of another thread."""
         parts = []
         for kind, fields in block.fields.items():
-            for event_role in self._event_roles(kind)[1:]:
+            for event_role in self._roles[kind][1:]:
                 further = rows.take(block.rows[kind])
                 further.role[:] = _role_of(event_role, fields)
                 further.target[:] = NONE
@@ -105,11 +110,6 @@ class EventReader:
                     further = further.take(np.flatnonzero(further.thread != _UNKNOWN))
                 parts.append(further)
         return parts
-
-    def _event_roles(self, kind: int) -> tuple[EventRole, ...]:
-        if kind not in self._roles:
-            self._roles[kind] = self._architecture.event_roles(self._facts.events[kind])
-        return self._roles[kind]
 
 
 def _role_of(event_role: EventRole, fields: Fields) -> NDArray[np.uint8] | np.uint8:

@@ -13,6 +13,7 @@ import stat
 import sys
 import tempfile
 import zlib
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self, cast
@@ -36,13 +37,16 @@ class Source:
     `read_into` goes through the content once, from start to end, and feeds the digest; `read_at` looks anywhere.
     """
 
-    def __init__(self, path: str, file: IO[bytes]) -> None:
+    def __init__(self, path: str, file: IO[bytes], *, jobs: int = 1) -> None:
+        """Take over an open file; with several `jobs` the digest is worked out beside the caller's thread."""
         self.path = path
         self.name = Path(path).name
         self._file = file
         self.size = os.fstat(file.fileno()).st_size
         self.position = 0
         self._digest = blake3.blake3()
+        self._digesting = ThreadPoolExecutor(1, thread_name_prefix="kvmtrace-digest") if jobs > 1 else None
+        self._digested: Future[object] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -50,6 +54,8 @@ class Source:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._digesting is not None:
+            self._digesting.shutdown()
         self._file.close()
 
     def read_at(self, offset: int, length: int) -> bytes:
@@ -62,7 +68,10 @@ class Source:
         return self.read_at(0, _HEAD_BYTES)
 
     def read_into(self, buffer: memoryview) -> int:
-        """Fill `buffer` from the current position and return how many bytes there were."""
+        """Fill `buffer` from the current position and return how many bytes there were.
+
+        The bytes must stay as they are until the next call.
+        """
         wanted = min(len(buffer), self.size - self.position)
         filled = 0
         while filled < wanted:
@@ -74,25 +83,40 @@ class Source:
             if got == 0:  # the file became shorter
                 break
             filled += got
-        self._digest.update(buffer[:filled])
+        self._feed_digest(buffer[:filled])
         self.position += filled
         return filled
+
+    def _feed_digest(self, piece: memoryview) -> None:
+        self._settle_digest()
+        if self._digesting is None:
+            self._digest.update(piece)
+        else:
+            self._digested = self._digesting.submit(self._digest.update, piece)
+
+    def _settle_digest(self) -> None:
+        """Wait until the bytes read last are in the digest."""
+        if self._digested is not None:
+            self._digested.result()
+            self._digested = None
 
     def skip_to(self, offset: int) -> None:
         """Go forward to `offset`, or to the end of the content."""
         left = min(offset, self.size) - self.position
         buffer = memoryview(bytearray(max(0, min(left, _COPY_BYTES))))
         while self.position < min(offset, self.size):
+            self._settle_digest()  # of what the buffer holds
             if not self.read_into(buffer[: offset - self.position]):
                 break
 
     def digest(self) -> str:
         """Go to the end of the content and return the digest of all of it."""
         self.skip_to(self.size)
+        self._settle_digest()
         return "blake3:" + self._digest.hexdigest()
 
 
-def open_source(path: str) -> Source:
+def open_source(path: str, *, jobs: int = 1) -> Source:
     """Open a file, or standard input for "-". InputError: it cannot be read, or is no file."""
     if path == STANDARD_INPUT:
         file = _copied(sys.stdin.buffer, path)
@@ -106,7 +130,7 @@ def open_source(path: str) -> Source:
     if packing is not None:
         with file as packed:
             file = _copied(_unpacking(packed, packing), path, packing)
-    return Source(path, file)
+    return Source(path, file, jobs=jobs)
 
 
 def _opened(path: str) -> IO[bytes]:

@@ -5,6 +5,6 @@ intake.py     the blocks of a recording → its tables
 account.py    what is known of a recording beside its tables → its manifest
 """
 
-from kvmtrace.ingest.runs import Ingested, Progress, ingest
+from kvmtrace.ingest.runs import DEFAULT_JOBS, Ingested, Progress, ingest
 
-__all__ = ["Ingested", "Progress", "ingest"]
+__all__ = ["DEFAULT_JOBS", "Ingested", "Progress", "ingest"]

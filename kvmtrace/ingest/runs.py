@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from kvmtrace.recording import CounterSet, Recording
 
+DEFAULT_JOBS = min(os.cpu_count() or 1, 2)
+"""More than two would wait for each other."""
 Progress = Callable[[int, int], None]
 """Told the bytes read and the bytes in all."""
 
@@ -35,15 +38,22 @@ class Ingested:
 
 
 def ingest(
-    path: str, store: Path, label: Label, *, refresh: bool = False, progress: Progress | None = None
+    path: str,
+    store: Path,
+    label: Label,
+    *,
+    refresh: bool = False,
+    jobs: int = DEFAULT_JOBS,
+    progress: Progress | None = None,
 ) -> list[Ingested]:
     """Read the input at `path` ("-": standard input) into `store`, and return its runs.
 
     `refresh`: take it in again where it is there, and in place of the run that an older version made of it.
+    `jobs`: 1 works on one thing at a time; 2 decodes and writes side by side.
     InputError: not readable. StoreError: the store cannot be written; nothing is left behind then.
     """
     label.check()
-    with open_source(path) as source:
+    with open_source(path, jobs=jobs) as source:
         found = detect.read(source)
         if isinstance(found, list):
             digest = source.digest()
@@ -51,23 +61,30 @@ def ingest(
                 _store_counters(counters, source, digest, number, store, label, refresh=refresh)
                 for number, counters in enumerate(found, 1 if len(found) > 1 else 0)
             ]
-        return [_store_recording(found, source, store, label, refresh=refresh, progress=progress)]
+        with RunWriter(store, jobs=jobs) as writer:
+            return [_store_recording(found, source, writer, store, label, refresh=refresh, progress=progress)]
 
 
 def _store_recording(
-    recording: Recording, source: Source, store: Path, label: Label, *, refresh: bool, progress: Progress | None
+    recording: Recording,
+    source: Source,
+    writer: RunWriter,
+    store: Path,
+    label: Label,
+    *,
+    refresh: bool,
+    progress: Progress | None,
 ) -> Ingested:
-    with RunWriter(store) as writer:
-        intake = Intake(recording, writer)
-        for block in recording.blocks():
-            intake.take(block)
-            if progress is not None:
-                progress(source.position, source.size)
-        intake.finish()
-        tables = writer.close_tables()
-        origin = stored.Source(source.name, recording.facts.format, source.size, source.digest())
-        manifest = recording_manifest(recording, intake.seen, intake.builder, origin, tables)
-        return _finish(writer, manifest, store, label, refresh=refresh)
+    intake = Intake(recording, writer)
+    for block in recording.blocks():
+        intake.take(block)
+        if progress is not None:
+            progress(source.position, source.size)
+    intake.finish()
+    tables = writer.close_tables()
+    origin = stored.Source(source.name, recording.facts.format, source.size, source.digest())
+    manifest = recording_manifest(recording, intake.seen, intake.builder, origin, tables)
+    return _finish(writer, manifest, store, label, refresh=refresh)
 
 
 def _store_counters(

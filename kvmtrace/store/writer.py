@@ -75,12 +75,12 @@ class _Table:
 
 
 class RunWriter:
-    """A run in the making. Its tables are encoded and written by one thread beside the caller's.
+    """A run in the making. With several `jobs` its tables are encoded and written by a thread beside the caller's.
 
     Use it as a context manager; without `finish` nothing is left behind. StoreError: the store cannot be written.
     """
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, *, jobs: int = 2) -> None:
         self._store = store
         self._tables: dict[str, _Table] = {}
         self._small: dict[str, TableInfo] = {}
@@ -94,7 +94,7 @@ class RunWriter:
             self.folder = Path(self._lock.name).with_suffix("")
         except OSError as error:
             raise _store_error(error, store) from None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kvmtrace-writer")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kvmtrace-writer") if jobs > 1 else None
 
     def __enter__(self) -> Self:
         return self
@@ -102,7 +102,8 @@ class RunWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._thread.shutdown(cancel_futures=True)
+        if self._thread is not None:
+            self._thread.shutdown(cancel_futures=True)
         _clear(self._store, Path(self._lock.name))
         self._lock.close()
         for table in self._tables.values():
@@ -112,6 +113,9 @@ class RunWriter:
 
     def submit(self, job: Callable[[], None]) -> None:
         """Run `job` on the writing thread, behind those submitted before. Waits while too many wait."""
+        if self._thread is None:
+            job()
+            return
         self._jobs.append(self._thread.submit(job))
         while len(self._jobs) > _WAITING_JOBS:
             self._jobs.pop(0).result()
