@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from benchmarks.perf_data_features import string_feature
 from benchmarks.perf_data_writer import Feature
 from benchmarks.recording_builder import AMD, INTEL, Recording
+from benchmarks.tracepoint_records import PERF_RECORD_DEFAULT, SampleType
 from kvmtrace import schema
 from kvmtrace.ingest import ingest
 from kvmtrace.store.label import Label
@@ -46,9 +47,16 @@ ONE = Thread()
 class KvmRecording(Recording):
     """A recording of one machine, whose exits and entries are told in one line each."""
 
-    def __init__(self, *events: str, isa: int = SVM, kernel: str = "6.1.0-made", exits: bool = True) -> None:
+    def __init__(
+        self,
+        *events: str,
+        isa: int = SVM,
+        kernel: str = "6.1.0-made",
+        exits: bool = True,
+        sample_type: SampleType = PERF_RECORD_DEFAULT,
+    ) -> None:
         """Enable kvm_exit and kvm_entry (unless `exits` is false) and further `events` of the system kvm."""
-        super().__init__(cpuid=AMD if isa == SVM else INTEL)
+        super().__init__(cpuid=AMD if isa == SVM else INTEL, sample_type=sample_type)
         self.isa = isa
         self.kernel = kernel
         for event in (*(("kvm_exit", "kvm_entry") if exits else ()), *events):
