@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from kvmtrace.report.summary import ExitTable, RateTime, Summary
     from kvmtrace.store.manifest import Lost, Manifest
 
-EXIT = ("kvm", "kvm_exit")
-ENTRY = ("kvm", "kvm_entry")
+_BOUNDARIES = {"ppc": (("kvm_hv", "kvm_guest_exit"), ("kvm_hv", "kvm_guest_enter"))}
+"""Exit and entry by the beginning of the host's architecture, where they are not kvm_exit and kvm_entry."""
+_USUAL_BOUNDARIES = ("kvm", "kvm_exit"), ("kvm", "kvm_entry")
 USERSPACE_EXIT = ("kvm", "kvm_userspace_exit")
 
 _LISTED = 6
@@ -107,14 +108,22 @@ def _lacking(summary: Summary) -> Iterable[str]:
     manifest, table = summary.manifest, summary.exits
     if table is None:
         return [] if manifest.kind == "counters" else [_no_exits(manifest)]
-    if any(section.total.timed for section in table.sections) or manifest.tracepoint(*ENTRY):
+    _, entry = _boundaries(manifest)
+    if any(section.total.timed for section in table.sections) or manifest.tracepoint(*entry):
         return []
-    return [f"No latencies: {':'.join(ENTRY)} was not recorded (it was not enabled)."]
+    return [f"No latencies: {':'.join(entry)} was not recorded (it was not enabled)."]
+
+
+def _boundaries(manifest: Manifest) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Return the tracepoints of exits and entries, as system and name."""
+    arch = str(manifest.host.get("arch", ""))
+    return next((pair for start, pair in _BOUNDARIES.items() if arch.startswith(start)), _USUAL_BOUNDARIES)
 
 
 def _no_exits(manifest: Manifest) -> str:
-    tracepoint = manifest.tracepoint(*EXIT)
-    name = ":".join(EXIT)
+    exit_event, _ = _boundaries(manifest)
+    tracepoint = manifest.tracepoint(*exit_event)
+    name = ":".join(exit_event)
     if manifest.unpaired is not None:
         return f"No exits: {manifest.unpaired}; all events are stored."
     if not manifest.tracepoints:
