@@ -6,6 +6,7 @@ import gzip
 import io
 import lzma
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -375,3 +376,20 @@ def test_names_of_threads_and_hosts_are_kept_and_shown_without_their_control_cha
     (manifest,) = manifests(store)
     threads = StoredRun(run_folder(store, manifest.run_id), manifest).table("threads").to_pylist()
     assert {pick(row, "pid", "tid"): row["name"] for row in threads}[7, 8] == "evil\x1b[2J"
+
+
+def test_a_terminal_sees_progress_with_the_rate_and_the_time_left_and_standard_output_stays_data(
+    tmp_path: Path,
+) -> None:
+    made = KvmRecording()
+    made.exit(1_000, MSR)
+    made.enter(1_100)
+    path = made.write(tmp_path / "perf.data")
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "kvmtrace", "ingest", str(path), "--store", str(tmp_path / "store")]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs, check=True)
+    shown = os.read(ours, 1 << 16).decode()
+    assert re.search(r"perf\.data \d+ MB/s .*100%", shown), shown
+    assert re.fullmatch(rb"[0-9a-f]{16}\n", done.stdout)
+    os.close(ours)
+    os.close(theirs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -91,14 +92,17 @@ def _tell(run: Ingested, file: str) -> int:
 
 @contextmanager
 def _bar(file: str) -> Iterator[Progress | None]:
-    """Give a progress bar with the time that is left, on a terminal only."""
+    """Give a progress bar with the rate and the time that is left, on a terminal only."""
     if not sys.stderr.isatty():
         yield None
         return
+    start = time.monotonic()
     with typer.progressbar(length=1, label=printable(file), file=sys.stderr, show_eta=True) as bar:
 
         def progress(read: int, size: int) -> None:
             bar.length = max(size, 1)
+            rate = read / 1e6 / max(time.monotonic() - start, 1e-3)
+            bar.label = f"{printable(file)} {rate:,.0f} MB/s"
             bar.update(read - bar.pos)
 
         yield progress

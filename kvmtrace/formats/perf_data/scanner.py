@@ -104,7 +104,8 @@ class Scanner:
     def _candidates(
         self, words: NDArray[np.uint64], attributes: AttributeTable
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        kinds = words.view(np.uint32)[0 if self.order == "<" else 1 :: 2]
+        # A header begins with the type, which is the low half of the word, or in a big-endian file the high one.
+        kinds = (words if self.order == "<" else words >> np.uint64(32)).astype(np.uint32)
         places = np.flatnonzero(kinds == RecordType.SAMPLE)
         byte_sizes = (words.take(places) >> self._size_shift & np.uint64(0xFFFF)).view(np.int64)
         sizes = byte_sizes >> 3
