@@ -83,6 +83,8 @@ def _store_recording(
     intake.finish()
     tables = writer.close_tables()
     origin = stored.Source(source.name, recording.facts.format, source.size, source.digest())
+    if progress is not None:
+        progress(source.size, source.size)
     manifest = recording_manifest(recording, intake.seen, intake.builder, origin, tables)
     return _finish(writer, manifest, store, label, refresh=refresh)
 
