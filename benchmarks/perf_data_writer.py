@@ -1,7 +1,7 @@
 """Writes perf.data: a file, a stream (pipe mode) and the two zstd forms, all from the same records.
 
-Layout: tools/perf/Documentation/perf.data-file-format.txt and tools/perf/util/header.c of the Linux source,
-little endian, as perf 6.1 writes it.
+Layout: tools/perf/Documentation/perf.data-file-format.txt and tools/perf/util/header.c of the Linux source, as perf
+6.1 writes it. `order` is the byte order of the machine that recorded: "<" (little endian) or ">" (big endian).
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-MAGIC = b"PERFILE2"
+MAGIC = b"PERFILE2"  # a u64: its bytes are the other way round on a big-endian machine
 HEADER_BYTES = 104  # struct perf_file_header
 PIPE_HEADER_BYTES = 16
-SECTION = struct.Struct("<QQ")  # struct perf_file_section: offset, size
+SECTION = struct.Struct("<QQ")  # struct perf_file_section of a little-endian machine: offset, size
 FEATURE_BITS = 256
+_WORD = (1 << 64) - 1
 LONGEST_RECORD = 0xFFFF  # perf_event_header.size is a u16
 
 PIECE_BYTES = 4093
@@ -103,12 +104,12 @@ class Attr:
     ids: tuple[int, ...]
 
 
-def record(record_type: int, body: bytes, *, misc: int = 0) -> bytes:
+def record(record_type: int, body: bytes, *, misc: int = 0, order: str = "<") -> bytes:
     """Return a record: struct perf_event_header and `body`. ValueError: longer than a header can say."""
     size = 8 + len(body)
     if size > LONGEST_RECORD:
         raise ValueError(f"a record of {size} bytes: the longest is {LONGEST_RECORD}")
-    return struct.pack("<IHH", record_type, misc, size) + body
+    return struct.pack(f"{order}IHH", record_type, misc, size) + body
 
 
 FINISHED_ROUND = record(RecordType.FINISHED_ROUND, b"")
@@ -130,21 +131,22 @@ class PerfDataWriter:
         attrs: Sequence[Attr],
         features: Mapping[int, bytes],
         piece_bytes: int = PIECE_BYTES,
+        order: str = "<",
     ) -> None:
         self._form = Form(form)
-        self._attrs = attrs
-        self._features = dict(features)
+        self._start = _Start(attrs, dict(features), order)
+        self._features = self._start.features
         self._compressor = None
         if self._form in {Form.ZSTD, Form.ZSTD2}:
-            self._compressor = _Compressor(self._form, piece_bytes)
+            self._compressor = _Compressor(self._form, piece_bytes, order)
             self._features[Feature.COMPRESSED] = self._compressor.feature()
         else:
             self._features.pop(Feature.COMPRESSED, None)
         self._file = target.open("wb")
         if self._form is Form.PIPE:
-            self._file.write(_pipe_start(attrs, self._features))
+            self._file.write(self._start.of_pipe())
         else:
-            self._file.write(_file_start(attrs, self._features, data_bytes=0))
+            self._file.write(self._start.of_file(data_bytes=0))
         self._data_offset = self._file.tell()
 
     def __enter__(self) -> Self:
@@ -173,17 +175,18 @@ class PerfDataWriter:
         self.write_user(b"")
         if self._form is not Form.PIPE:
             data_bytes = self._file.tell() - self._data_offset
-            self._file.write(_feature_sections(self._features, self._file.tell()))
+            self._file.write(self._start.feature_sections(self._file.tell()))
             self._file.seek(0)
-            self._file.write(_file_start(self._attrs, self._features, data_bytes=data_bytes))
+            self._file.write(self._start.of_file(data_bytes=data_bytes))
         self._file.close()
 
 
 class _Compressor:
     """One zstd stream over all records, flushed every `piece_bytes` of them, as perf flushes what a buffer gave."""
 
-    def __init__(self, form: Form, piece_bytes: int) -> None:
+    def __init__(self, form: Form, piece_bytes: int, order: str) -> None:
         self._form = form
+        self._order = order
         self._piece_bytes = piece_bytes
         self._held = b""
         self._stream = zstandard.ZstdCompressor(level=1).compressobj()
@@ -205,57 +208,77 @@ class _Compressor:
     def _record(self, piece: bytes) -> bytes:
         packed = self._stream.compress(piece) + self._stream.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
         if self._form is Form.ZSTD:
-            return record(RecordType.COMPRESSED, packed)
+            return record(RecordType.COMPRESSED, packed, order=self._order)
         padding = bytes(-len(packed) % 8)
-        return record(RecordType.COMPRESSED2, struct.pack("<Q", len(packed)) + packed + padding)
+        body = struct.pack(f"{self._order}Q", len(packed)) + packed + padding
+        return record(RecordType.COMPRESSED2, body, order=self._order)
 
     def feature(self) -> bytes:
         """Return HEADER_COMPRESSED: version, type (1 zstd), level, ratio, and the most that a record unpacks to."""
         whole_pages = -(-self._piece_bytes // 4096) * 4096
-        return struct.pack("<5I", 0, 1, 1, 1, whole_pages)
+        return struct.pack(f"{self._order}5I", 0, 1, 1, 1, whole_pages)
 
 
-def _file_start(attrs: Sequence[Attr], features: Mapping[int, bytes], *, data_bytes: int) -> bytes:
-    """Return struct perf_file_header, the ids of all attrs and the attrs: everything before the data."""
-    attr_bytes = len(attrs[0].raw) + SECTION.size
-    ids = b""
-    entries = b""
-    for attr in attrs:
-        own = struct.pack(f"<{len(attr.ids)}Q", *attr.ids)
-        entries += attr.raw + SECTION.pack(HEADER_BYTES + len(ids), len(own))
-        ids += own
-    attrs_offset = HEADER_BYTES + len(ids)
-    bits = sum(1 << bit for bit in features)
-    header = MAGIC + struct.pack("<QQ", HEADER_BYTES, attr_bytes)
-    header += SECTION.pack(attrs_offset, len(entries))
-    header += SECTION.pack(attrs_offset + len(entries), data_bytes)
-    header += SECTION.pack(0, 0)  # event_types, unused since Linux 3.10
-    header += bits.to_bytes(FEATURE_BITS // 8, "little")
-    return header + ids + entries
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """What stands in front of the records and, in a file, behind them."""
 
+    attrs: Sequence[Attr]
+    features: dict[int, bytes]
+    order: str
 
-def _feature_sections(features: Mapping[int, bytes], offset: int) -> bytes:
-    """Return the table of sections at file `offset`, in the order of the bits, and the sections."""
-    table = b""
-    sections = b""
-    first_section = offset + SECTION.size * len(features)
-    for _, content in sorted(features.items()):
-        table += SECTION.pack(first_section + len(sections), len(content))
-        sections += content
-    return table + sections
+    def of_file(self, *, data_bytes: int) -> bytes:
+        """Return struct perf_file_header, the ids of all attrs and the attrs: everything before the data."""
+        attr_bytes = len(self.attrs[0].raw) + SECTION.size
+        ids = b""
+        entries = b""
+        for attr in self.attrs:
+            own = self._ids(attr)
+            entries += attr.raw + self._words(HEADER_BYTES + len(ids), len(own))
+            ids += own
+        attrs_offset = HEADER_BYTES + len(ids)
+        header = self._magic() + self._words(HEADER_BYTES, attr_bytes)
+        header += self._words(attrs_offset, len(entries))
+        header += self._words(attrs_offset + len(entries), data_bytes)
+        header += self._words(0, 0)  # event_types, unused since Linux 3.10
+        bits = sum(1 << bit for bit in self.features)
+        header += self._words(*(bits >> shift & _WORD for shift in range(0, FEATURE_BITS, 64)))
+        return header + ids + entries
 
+    def feature_sections(self, offset: int) -> bytes:
+        """Return the table of sections at file `offset`, in the order of the bits, and the sections."""
+        table = b""
+        sections = b""
+        first_section = offset + SECTION.size * len(self.features)
+        for _, content in sorted(self.features.items()):
+            table += self._words(first_section + len(sections), len(content))
+            sections += content
+        return table + sections
 
-def _pipe_start(attrs: Sequence[Attr], features: Mapping[int, bytes]) -> bytes:
-    """Return the header of a stream and the records that perf sends first: attrs, features, tracing data."""
-    parts = [MAGIC, struct.pack("<Q", PIPE_HEADER_BYTES)]
-    parts += [record(RecordType.HEADER_ATTR, attr.raw + struct.pack(f"<{len(attr.ids)}Q", *attr.ids)) for attr in attrs]
-    parts += [
-        record(RecordType.HEADER_FEATURE, struct.pack("<Q", bit) + content)
-        for bit, content in sorted(features.items())
-        if bit not in NOT_IN_PIPE and 16 + len(content) <= LONGEST_RECORD
-    ]
-    parts.append(record(RecordType.HEADER_FEATURE, struct.pack("<Q", Feature.LAST)))
-    if (tracing := features.get(Feature.TRACING_DATA)) is not None:
-        tracing += bytes(-len(tracing) % 8)
-        parts += [record(RecordType.HEADER_TRACING_DATA, struct.pack("<II", len(tracing), 0)), tracing]
-    return b"".join(parts)
+    def of_pipe(self) -> bytes:
+        """Return the header of a stream and the records that perf sends first: attrs, features, tracing data."""
+        parts = [self._magic(), self._words(PIPE_HEADER_BYTES)]
+        parts += [self._record(RecordType.HEADER_ATTR, attr.raw + self._ids(attr)) for attr in self.attrs]
+        parts += [
+            self._record(RecordType.HEADER_FEATURE, self._words(bit) + content)
+            for bit, content in sorted(self.features.items())
+            if bit not in NOT_IN_PIPE and 16 + len(content) <= LONGEST_RECORD
+        ]
+        parts.append(self._record(RecordType.HEADER_FEATURE, self._words(Feature.LAST)))
+        if (tracing := self.features.get(Feature.TRACING_DATA)) is not None:
+            tracing += bytes(-len(tracing) % 8)
+            size = struct.pack(f"{self.order}II", len(tracing), 0)
+            parts += [self._record(RecordType.HEADER_TRACING_DATA, size), tracing]
+        return b"".join(parts)
+
+    def _magic(self) -> bytes:
+        return MAGIC if self.order == "<" else MAGIC[::-1]
+
+    def _words(self, *numbers: int) -> bytes:
+        return struct.pack(f"{self.order}{len(numbers)}Q", *numbers)
+
+    def _ids(self, attr: Attr) -> bytes:
+        return self._words(*attr.ids)
+
+    def _record(self, record_type: RecordType, body: bytes) -> bytes:
+        return record(record_type, body, order=self.order)

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Self
 
 from benchmarks import perf_data_features as feature_contents
 from benchmarks.perf_data_writer import (
-    FINISHED_ROUND,
     FIRST_USER_TYPE,
     PIECE_BYTES,
     Attr,
@@ -45,16 +44,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 FORMATS = Path(__file__).parent / "formats"
-"""Format texts of a Linux 6.1 on x86-64: <system>/<event>.txt, header_page.txt, header_event.txt."""
+"""Format texts of x86-64: <system>/<event>.txt, header_page.txt and header_event.txt are of a Debian Linux 6.1.
+
+<system>/<kernel>/<event>.txt are of other kernels. No recording of them is at hand: fields, tables of names and texts
+are those of their trace headers (arch/x86/kvm/trace.h, uapi/asm/{vmx,svm}.h), laid out as a 64-bit machine does.
+"""
 
 AMD = "AuthenticAMD,25,1,1"
 INTEL = "GenuineIntel,6,143,8"
 FIRST_SAMPLE_ID = 1000
 
 
-def format_text(system: str, event: str) -> str:
+def format_text(system: str, event: str, kernel: str = "") -> str:
     """Return the format text of one of the events in `FORMATS`. FileNotFoundError: it is not there."""
-    return (FORMATS / system / f"{event}.txt").read_text()
+    return (FORMATS / system / kernel / f"{event}.txt").read_text()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +80,18 @@ class Recording:
         cpuid: str = AMD,
         hostname: str = "made",
         sample_type: SampleType = PERF_RECORD_DEFAULT,
+        kernel: str = "6.1.0-made",
+        arch: str = "x86_64",
+        order: str = "<",
     ) -> None:
+        """Begin a recording; `order` is the byte order of its machine, "<" or ">"."""
         self._cpus = cpus
         self._cpuid = cpuid
         self._hostname = hostname
         self._sample_type = sample_type
+        self._kernel = kernel
+        self._arch = arch
+        self._order = order
         self._tracepoints: dict[str, MadeTracepoint] = {}
         self.records: list[bytes] = []
 
@@ -99,7 +109,7 @@ class Recording:
         event = parse_format(text)
         first_id = FIRST_SAMPLE_ID + len(self._tracepoints) * self._cpus
         ids = tuple(range(first_id, first_id + self._cpus))
-        attr = Attr(tracepoint_attr(event.id, self._sample_type, period=period), ids)
+        attr = Attr(tracepoint_attr(event.id, self._sample_type, period=period, order=self._order), ids)
         made = MadeTracepoint(system, text, event, attr)
         self._tracepoints[f"{system}:{name}"] = made
         return made
@@ -120,34 +130,34 @@ class Recording:
         """Add a sample of a tracepoint; fields that are not named are 0, those of the common head are right."""
         tracepoint = self._tracepoint(event)
         common: dict[str, FieldValue] = {"common_type": tracepoint.event.id, "common_pid": tid}
-        raw = pack_fields(tracepoint.event, common | dict(fields or {}))
+        raw = pack_fields(tracepoint.event, common | dict(fields or {}), self._order)
         origin = self._origin(ts_ns, cpu, pid=pid, tid=tid, event=event)
         self.records.append(
-            sample(self._sample_type, origin, raw, period=period, callchain=callchain, misc=misc),
+            sample(self._sample_type, origin, raw, period=period, callchain=callchain, misc=misc, order=self._order),
         )
 
     def add_comm(self, comm: str, *, pid: int = 100, tid: int = 101, ts_ns: int = 0, cpu: int = 0) -> None:
         """Name a thread (PERF_RECORD_COMM)."""
-        body = struct.pack("<II", pid, tid) + _padded(comm)
+        body = self._pack("II", pid, tid) + _padded(comm)
         self._add_side_band(RecordType.COMM, body, self._origin(ts_ns, cpu, pid=pid, tid=tid))
 
     def add_fork(self, *, pid: int, tid: int, parent_pid: int, parent_tid: int, ts_ns: int, cpu: int = 0) -> None:
         """Start a thread or process (PERF_RECORD_FORK)."""
-        body = struct.pack("<IIIIQ", pid, parent_pid, tid, parent_tid, ts_ns)
+        body = self._pack("IIIIQ", pid, parent_pid, tid, parent_tid, ts_ns)
         self._add_side_band(RecordType.FORK, body, self._origin(ts_ns, cpu, pid=pid, tid=tid))
 
     def add_lost(self, events: int, ts_ns: int, *, cpu: int = 0, event: str | None = None) -> None:
         """Say that `events` events were lost on `cpu` since its last record (PERF_RECORD_LOST)."""
         origin = self._origin(ts_ns, cpu, event=event)
-        self._add_side_band(RecordType.LOST, struct.pack("<QQ", origin.sample_id, events), origin)
+        self._add_side_band(RecordType.LOST, self._pack("QQ", origin.sample_id, events), origin)
 
     def add_lost_samples(self, events: int, ts_ns: int, *, cpu: int = 0) -> None:
         """Say that `events` samples were lost (PERF_RECORD_LOST_SAMPLES)."""
-        self._add_side_band(RecordType.LOST_SAMPLES, struct.pack("<Q", events), self._origin(ts_ns, cpu))
+        self._add_side_band(RecordType.LOST_SAMPLES, self._pack("Q", events), self._origin(ts_ns, cpu))
 
     def add_round(self) -> None:
         """End a round: all CPUs were read once (PERF_RECORD_FINISHED_ROUND)."""
-        self.records.append(FINISHED_ROUND)
+        self.records.append(record(RecordType.FINISHED_ROUND, b"", order=self._order))
 
     def add_record(self, whole_record: bytes) -> None:
         """Add any record as it is, its header included."""
@@ -156,9 +166,11 @@ class Recording:
     def write(self, path: Path, form: Form | str = Form.FILE, *, piece_bytes: int = PIECE_BYTES) -> Path:
         """Write the recording to `path` and return it; `piece_bytes` are what one COMPRESSED record unpacks to."""
         attrs = [tracepoint.attr for tracepoint in self._tracepoints.values()]
-        with PerfDataWriter(path, form, attrs=attrs, features=self.features(), piece_bytes=piece_bytes) as output:
+        with PerfDataWriter(
+            path, form, attrs=attrs, features=self.features(), piece_bytes=piece_bytes, order=self._order
+        ) as output:
             for whole_record in self.records:
-                (record_type,) = struct.unpack_from("<I", whole_record)
+                (record_type,) = struct.unpack_from(f"{self._order}I", whole_record)
                 (output.write if record_type < FIRST_USER_TYPE else output.write_user)(whole_record)
         return path
 
@@ -168,23 +180,25 @@ class Recording:
         for tracepoint in self._tracepoints.values():
             formats.setdefault(tracepoint.system, []).append(tracepoint.text)
         named = [(name, made.attr) for name, made in self._tracepoints.items()]
+        order = self._order
         return {
             Feature.TRACING_DATA: feature_contents.tracing_data(
                 formats,
                 header_page=(FORMATS / "header_page.txt").read_text(),
                 header_event=(FORMATS / "header_event.txt").read_text(),
+                order=order,
             ),
-            Feature.HOSTNAME: feature_contents.string_feature(self._hostname),
-            Feature.OSRELEASE: feature_contents.string_feature("6.1.0-made"),
-            Feature.VERSION: feature_contents.string_feature("6.1"),
-            Feature.ARCH: feature_contents.string_feature("x86_64"),
-            Feature.NRCPUS: struct.pack("<II", self._cpus, self._cpus),
-            Feature.CPUDESC: feature_contents.string_feature("made processor"),
-            Feature.CPUID: feature_contents.string_feature(self._cpuid),
+            Feature.HOSTNAME: feature_contents.string_feature(self._hostname, order),
+            Feature.OSRELEASE: feature_contents.string_feature(self._kernel, order),
+            Feature.VERSION: feature_contents.string_feature("6.1", order),
+            Feature.ARCH: feature_contents.string_feature(self._arch, order),
+            Feature.NRCPUS: self._pack("II", self._cpus, self._cpus),
+            Feature.CPUDESC: feature_contents.string_feature("made processor", order),
+            Feature.CPUID: feature_contents.string_feature(self._cpuid, order),
             Feature.CMDLINE: feature_contents.cmdline_feature(
-                ("perf", "record", "-a", "-e", ",".join(self._tracepoints))
+                ("perf", "record", "-a", "-e", ",".join(self._tracepoints)), order
             ),
-            Feature.EVENT_DESC: feature_contents.event_desc_feature(named),
+            Feature.EVENT_DESC: feature_contents.event_desc_feature(named, order),
         }
 
     def _tracepoint(self, event: str | None) -> MadeTracepoint:
@@ -198,7 +212,11 @@ class Recording:
         return Origin(ts_ns, cpu, pid, tid, self._tracepoint(event).attr.ids[cpu])
 
     def _add_side_band(self, record_type: RecordType, body: bytes, origin: Origin) -> None:
-        self.records.append(record(record_type, body + sample_id(self._sample_type, origin)))
+        ended = body + sample_id(self._sample_type, origin, self._order)
+        self.records.append(record(record_type, ended, order=self._order))
+
+    def _pack(self, layout: str, *numbers: int) -> bytes:
+        return struct.pack(f"{self._order}{layout}", *numbers)
 
 
 def _padded(text: str) -> bytes:

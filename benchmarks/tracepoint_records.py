@@ -1,6 +1,7 @@
 """Bytes of what the kernel puts into a recording of tracepoints: attrs, samples, sample ids, raw event fields.
 
-Layouts: include/uapi/linux/perf_event.h and, for the fields, the event's own tracefs format text. Little endian.
+Layouts: include/uapi/linux/perf_event.h and, for the fields, the event's own tracefs format text. `order`: as in
+perf_data_writer.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntFlag
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from benchmarks.perf_data_writer import RecordType, record
 from kvmtrace.tracepoints import EventFormat, Field, FieldShape
@@ -107,19 +108,24 @@ class Origin:
     sample_id: int
 
 
-def tracepoint_attr(event_id: int, sample_type: SampleType, *, period: int = 1) -> bytes:
+def tracepoint_attr(event_id: int, sample_type: SampleType, *, period: int = 1, order: str = "<") -> bytes:
     """Return a struct perf_event_attr of a tracepoint."""
     head = struct.pack(
-        "<IIQQQQQ",
+        f"{order}IIQQQQQ",
         TRACEPOINT,
         ATTR_BYTES,
         event_id,
         period,
         sample_type,
         READ_FORMAT_ID,
-        ATTR_FLAGS,
+        ATTR_FLAGS if order == "<" else _mirrored(ATTR_FLAGS),
     )
     return head.ljust(ATTR_BYTES, b"\0")
+
+
+def _mirrored(flags: int) -> int:
+    """Return a bit field as a big-endian compiler lays it out: from the highest bit down."""
+    return int(f"{flags:064b}"[::-1], 2)
 
 
 def sample(
@@ -131,42 +137,43 @@ def sample(
     period: int = 1,
     callchain: Sequence[int] = (),
     misc: int = CPUMODE_KERNEL,
+    order: str = "<",
 ) -> bytes:
     """Return a PERF_RECORD_SAMPLE in the order of perf_output_sample(); `raw` is padded as the kernel pads it."""
     raw += bytes(-(4 + len(raw)) % 8)
     parts = (
-        (SampleType.IDENTIFIER, struct.pack("<Q", origin.sample_id)),
-        (SampleType.IP, struct.pack("<Q", ip)),
-        (SampleType.TID, struct.pack("<II", origin.pid, origin.tid)),
-        (SampleType.TIME, struct.pack("<Q", origin.ts_ns)),
+        (SampleType.IDENTIFIER, struct.pack(f"{order}Q", origin.sample_id)),
+        (SampleType.IP, struct.pack(f"{order}Q", ip)),
+        (SampleType.TID, struct.pack(f"{order}II", origin.pid, origin.tid)),
+        (SampleType.TIME, struct.pack(f"{order}Q", origin.ts_ns)),
         (SampleType.ADDR, bytes(8)),
-        (SampleType.ID, struct.pack("<Q", origin.sample_id)),
-        (SampleType.STREAM_ID, struct.pack("<Q", origin.sample_id)),
-        (SampleType.CPU, struct.pack("<II", origin.cpu, 0)),
-        (SampleType.PERIOD, struct.pack("<Q", period)),
+        (SampleType.ID, struct.pack(f"{order}Q", origin.sample_id)),
+        (SampleType.STREAM_ID, struct.pack(f"{order}Q", origin.sample_id)),
+        (SampleType.CPU, struct.pack(f"{order}II", origin.cpu, 0)),
+        (SampleType.PERIOD, struct.pack(f"{order}Q", period)),
         # perf leaves a sample out whose count did not rise: it counts nanoseconds
-        (SampleType.READ, struct.pack("<QQ", origin.ts_ns, origin.sample_id)),
-        (SampleType.CALLCHAIN, struct.pack(f"<Q{len(callchain)}Q", len(callchain), *callchain)),
-        (SampleType.RAW, struct.pack("<I", len(raw)) + raw),
+        (SampleType.READ, struct.pack(f"{order}QQ", origin.ts_ns, origin.sample_id)),
+        (SampleType.CALLCHAIN, struct.pack(f"{order}Q{len(callchain)}Q", len(callchain), *callchain)),
+        (SampleType.RAW, struct.pack(f"{order}I", len(raw)) + raw),
         *((bit, bytes(8)) for bit in AFTER_RAW),
     )
-    return record(RecordType.SAMPLE, b"".join(part for bit, part in parts if sample_type & bit), misc=misc)
+    return record(RecordType.SAMPLE, b"".join(part for bit, part in parts if sample_type & bit), misc=misc, order=order)
 
 
-def sample_id(sample_type: SampleType, origin: Origin) -> bytes:
+def sample_id(sample_type: SampleType, origin: Origin, order: str = "<") -> bytes:
     """Return the struct sample_id that ends every record but a sample, where sample_id_all is set."""
     parts = (
-        (SampleType.TID, struct.pack("<II", origin.pid, origin.tid)),
-        (SampleType.TIME, struct.pack("<Q", origin.ts_ns)),
-        (SampleType.ID, struct.pack("<Q", origin.sample_id)),
-        (SampleType.STREAM_ID, struct.pack("<Q", origin.sample_id)),
-        (SampleType.CPU, struct.pack("<II", origin.cpu, 0)),
-        (SampleType.IDENTIFIER, struct.pack("<Q", origin.sample_id)),
+        (SampleType.TID, struct.pack(f"{order}II", origin.pid, origin.tid)),
+        (SampleType.TIME, struct.pack(f"{order}Q", origin.ts_ns)),
+        (SampleType.ID, struct.pack(f"{order}Q", origin.sample_id)),
+        (SampleType.STREAM_ID, struct.pack(f"{order}Q", origin.sample_id)),
+        (SampleType.CPU, struct.pack(f"{order}II", origin.cpu, 0)),
+        (SampleType.IDENTIFIER, struct.pack(f"{order}Q", origin.sample_id)),
     )
     return b"".join(part for bit, part in parts if sample_type & bit)
 
 
-def pack_fields(event: EventFormat, values: Mapping[str, FieldValue]) -> bytes:
+def pack_fields(event: EventFormat, values: Mapping[str, FieldValue], order: str = "<") -> bytes:
     """Return the event's bytes from common_type on; fields that `values` does not name are 0.
 
     KeyError: `values` names a field that the event has not. OverflowError, ValueError: a value that does not fit.
@@ -178,27 +185,28 @@ def pack_fields(event: EventFormat, values: Mapping[str, FieldValue]) -> bytes:
     for field in event.fields:
         value = values.get(field.name, b"" if field.shape in STRING_SHAPES | DYNAMIC_SHAPES else 0)
         if field.shape is FieldShape.TAIL_STRING:
-            tail += _element_bytes(field, value)
+            tail += _element_bytes(field, value, order)
         elif field.shape in DYNAMIC_SHAPES:
-            content = _element_bytes(field, value)
+            content = _element_bytes(field, value, order)
             start = len(fixed) + len(tail)
             if field.shape in RELATIVE_SHAPES:
                 start -= field.offset + field.size
-            struct.pack_into("<I", fixed, field.offset, len(content) << 16 | start)
+            struct.pack_into(f"{order}I", fixed, field.offset, len(content) << 16 | start)
             tail += content
         else:
-            content = _element_bytes(field, value)
+            content = _element_bytes(field, value, order)
             if len(content) > field.size:
                 raise ValueError(f"{event.name}.{field.name}: {len(content)} bytes, room for {field.size}")
             fixed[field.offset : field.offset + len(content)] = content
     return bytes(fixed) + tail
 
 
-def _element_bytes(field: Field, value: FieldValue) -> bytes:
+def _element_bytes(field: Field, value: FieldValue, order: str) -> bytes:
     """Return `value` as the field's elements; text where the length is told by a NUL ends with one."""
     if isinstance(value, str):
         value = value.encode()
     if isinstance(value, bytes):
         return value + b"\0" if field.shape in STRING_SHAPES else value
     numbers = (value,) if isinstance(value, int) else value
-    return b"".join(number.to_bytes(field.element_size, "little", signed=number < 0) for number in numbers)
+    byte_order: Literal["little", "big"] = "little" if order == "<" else "big"
+    return b"".join(number.to_bytes(field.element_size, byte_order, signed=number < 0) for number in numbers)

@@ -101,8 +101,8 @@ def small_recording(turns: int = 6) -> SmallRecording:
 class MemoryWriter:
     """A store.writer.RunWriter that writes nothing, so that thousands of inputs can be ingested in a minute."""
 
-    def __init__(self, store: Path) -> None:
-        del store
+    def __init__(self, store: Path, *, jobs: int = 1) -> None:
+        del store, jobs
         self._tables: dict[str, list[pa.Table]] = {}
 
     def __enter__(self) -> Self:

@@ -9,7 +9,12 @@ import shutil
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 DATA = Path(__file__).parent / "data" / "recordings"
 SHARED = Path(__file__).parents[1].parent / "shared"
@@ -79,9 +84,15 @@ _SCRIPT_LINE = re.compile(r".*?\s(?:-?\d+/)?(-?\d+)\s+\[(\d+)\]\s+(\d+)\.(\d+):\
 
 
 def script_lines(text: str) -> list[ScriptLine]:
-    """Parse what `perf script` prints. ValueError: a line that is no event."""
-    lines = []
+    """Parse what `perf script` prints. ValueError: a line that is no event.
+
+    A line may be empty behind an event: then the event's text ends with a new line (kvm_ppc_instr).
+    """
+    lines: list[ScriptLine] = []
     for line in text.splitlines():
+        if lines and not line:
+            lines[-1] = lines[-1]._replace(text=f"{lines[-1].text}\n")
+            continue
         parts = _SCRIPT_LINE.fullmatch(line)
         if parts is None:
             raise ValueError(f"expected an event of perf script, found {line!r}")
@@ -144,14 +155,48 @@ _KVM_STAT_ROW = re.compile(
 
 def kvm_stat_table(text: str) -> KvmStatTable:
     """Parse what `perf kvm stat report` prints. ValueError: it is no table, or a reason stands in it twice."""
-    total = re.search(r"Total Samples:(\d+), Total events handled time:([\d.]+)us", text)
-    if total is None:
-        raise ValueError("expected a table of perf kvm stat report")
-    rows = [KvmStatRow(*row.groups()) for row in map(_KVM_STAT_ROW.fullmatch, text.splitlines()) if row]
+    rows = kvm_stat_rows(text)
     by_name = {row.name: row for row in rows}
     if len(by_name) < len(rows):
         raise ValueError(f"expected each name once, found {[row.name for row in rows]}")
-    return KvmStatTable(by_name, int(total[1]), total[2])
+    return KvmStatTable(by_name, *kvm_stat_total(text))
+
+
+def kvm_stat_rows(text: str) -> list[KvmStatRow]:
+    """Parse the rows of a table, some of which may have one name: each number without a name is an UNKNOWN."""
+    return [KvmStatRow(*row.groups()) for row in map(_KVM_STAT_ROW.fullmatch, text.splitlines()) if row]
+
+
+def kvm_stat_total(text: str) -> tuple[int, str]:
+    """Parse the last line of a table: samples, and their time in us. ValueError: there is none."""
+    total = re.search(r"Total Samples:(\d+), Total events handled time:([\d.]+)us", text)
+    if total is None:
+        raise ValueError("expected a table of perf kvm stat report")
+    return int(total[1]), total[2]
+
+
+def kvm_stat_of(names: list[str], times_ns: list[int], shortest_ns: int | None = None) -> KvmStatTable:
+    """Return the table that perf prints of exits, one name and one time each; `shortest_ns` in place of all minima."""
+    times = np.array(times_ns, np.int64)
+    by_name = {name: times[[other == name for other in names]] for name in dict.fromkeys(names)}
+    rows = {name: _kvm_stat_row(name, own, times, shortest_ns) for name, own in by_name.items()}
+    return KvmStatTable(rows, len(times), f"{times.sum() / 1000:.2f}")
+
+
+def _kvm_stat_row(name: str, times: NDArray[np.int64], of_all: NDArray[np.int64], shortest: int | None) -> KvmStatRow:
+    count, mean = len(times), float(times.mean())
+    # "+-" is the standard error of the mean, relative to it.
+    error = 100 * float(np.sqrt(np.var(times, ddof=1) / count)) / mean if count > 1 else 0.0
+    return KvmStatRow(
+        name,
+        samples=str(count),
+        samples_share=f"{count / len(of_all) * 100:.2f}",
+        time_share=f"{times.sum() / of_all.sum() * 100:.2f}",
+        shortest=f"{(times.min() if shortest is None else shortest) / 1000:.2f}",
+        longest=f"{times.max() / 1000:.2f}",
+        mean=f"{mean / 1000:.2f}",
+        error=f"{error:.2f}",
+    )
 
 
 def perf_says(*arguments: str | Path) -> str:

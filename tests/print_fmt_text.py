@@ -6,7 +6,7 @@ A plain, slow reference: printf(3) over the evaluated arguments. Names of kernel
 `render` prints what the kernel prints. `render_as_perf` prints what libtraceevent 1.7 prints where it differs: it reads
 integers of less than 8 bytes without their sign, so an errno of -4 is not below 0, and an s8 of -1 prints as 255.
 Other faults of it are not followed: it cannot parse kvm_inj_exception nor kvm_sys_access ("[FAILED TO PARSE]"), prints
-%c as ">c<", never finds a negative key of __print_symbolic, and prints __print_array as decimals with blanks.
+%c as ">c<", takes all negative keys of __print_symbolic for -1, and prints __print_array as decimals with blanks.
 """
 
 from __future__ import annotations

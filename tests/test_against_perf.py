@@ -73,7 +73,8 @@ def our_lines(
             key = tuple(values)
             if key not in known:
                 known[key] = rendering(kind.format, dict(zip(names.values(), values, strict=True)))
-            yield ScriptLine(ts_ns, cpu, tid, event, known[key])
+            # A thread that switches away for ever has no id any more, -1 in perf's words.
+            yield ScriptLine(ts_ns, cpu, -1 if tid is None else tid, event, known[key])
 
 
 def _hashable(value: object) -> object:

@@ -178,7 +178,7 @@ def test_two_exits_in_a_row_are_normal_where_the_fastpath_enters_without_an_even
 @pytest.mark.parametrize(
     ("isa", "kernel", "reason"),
     [
-        (VMX, "5.7.19", VMX_MSR_WRITE),
+        (VMX, "5.12.19", VMX_MSR_WRITE),
         (VMX, "5.12.0", VMX_MSR_WRITE),
         (VMX, "6.1.0-40-amd64", VMX_PREEMPTION_TIMER),
         (VMX, "5.10.0", VMX_EPT_VIOLATION),

@@ -127,6 +127,11 @@ def test_handlers_of_hypercalls_are_added() -> None:
     assert facets_of([calls], 0).hcall_ns.tolist() == [25]
 
 
+def test_a_handler_that_ends_in_a_later_exit_has_no_time() -> None:
+    nested = [[(10, Role.HCALL_ENTER, 0)], [(5, Role.DETAIL, 0)], [(30, Role.HCALL_EXIT, 0)]]
+    assert facets_of(nested, 0).hcall_ns.tolist() == [NOT_KNOWN, 0, NOT_KNOWN]
+
+
 def test_a_stretch_that_is_not_closed_in_its_exit_is_none() -> None:
     rank, since = np.array([0, 0, 1, 1]), np.array([5, 9, 2, 8])
     role = np.array([Role.RUNNING, Role.PREEMPTED, Role.RUNNING, Role.PREEMPTED], np.uint8)

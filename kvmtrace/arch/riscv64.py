@@ -1,7 +1,11 @@
-"""RISC-V with the hypervisor extension: kvm_exit → kvm_entry (arch/riscv/kvm/trace.h, since Linux 6.11)."""
+"""RISC-V with the hypervisor extension: kvm_exit → kvm_entry (arch/riscv/kvm/trace.h, since Linux 6.11).
+
+The print fmt has no names. The function of an SBI call (SUPERVISOR_SYSCALL) is not recorded.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -15,11 +19,14 @@ if TYPE_CHECKING:
 
     from kvmtrace.recording import EventKind, Facts, Fields
 
-_EXCEPTION, _INTERRUPT, _WFI = 0, 1, 2
+# Groups of causes. A virtual instruction can be in three: stval is its word, or 0 where the processor does not tell.
+_EXCEPTION, _INTERRUPT, _WFI, _UNTOLD_INSTRUCTION = range(4)
+_CODE_BITS = (1 << 31) - 1  # causes are below 64
 _VIRTUAL_INSTRUCTION = 22
-_WFI_INSTRUCTION = 0x10500073
 _GUEST_PAGE_FAULTS = frozenset({20, 21, 23})
-# Causes of the privileged specification, table scause and chapter "H" extension; the print fmt names none.
+_WFI_INSTRUCTION = 0x10500073
+_ADDRESS, _INSTRUCTION = 1, 2  # indices into RiscV64.details
+# EXC_… of asm/csr.h, as perf 6.12 prints them, and 11 of the privileged architecture.
 _EXCEPTIONS = {
     0: "INST_MISALIGNED",
     1: "INST_ACCESS",
@@ -41,26 +48,31 @@ _EXCEPTIONS = {
     22: "VIRTUAL_INST_FAULT",
     23: "STORE_GUEST_PAGE_FAULT",
 }
+# IRQ_… of asm/csr.h; perf 6.12 names no interrupt.
 _INTERRUPTS = {
-    1: "SUPERVISOR_SOFT_IRQ",
-    2: "VIRTUAL_SUPERVISOR_SOFT_IRQ",
-    3: "MACHINE_SOFT_IRQ",
-    5: "SUPERVISOR_TIMER_IRQ",
-    6: "VIRTUAL_SUPERVISOR_TIMER_IRQ",
-    7: "MACHINE_TIMER_IRQ",
-    9: "SUPERVISOR_EXTERNAL_IRQ",
-    10: "VIRTUAL_SUPERVISOR_EXTERNAL_IRQ",
-    11: "MACHINE_EXTERNAL_IRQ",
-    12: "SUPERVISOR_GUEST_EXTERNAL_IRQ",
-    13: "PMU_OVERFLOW_IRQ",
+    1: "IRQ_S_SOFT",
+    2: "IRQ_VS_SOFT",
+    3: "IRQ_M_SOFT",
+    5: "IRQ_S_TIMER",
+    6: "IRQ_VS_TIMER",
+    7: "IRQ_M_TIMER",
+    9: "IRQ_S_EXT",
+    10: "IRQ_VS_EXT",
+    11: "IRQ_M_EXT",
+    12: "IRQ_S_GEXT",
+    13: "IRQ_PMU_OVF",
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _UntoldInstruction(Reason):
+    """A virtual instruction of which stval does not say what it was."""
+
+
 class RiscV64(Architecture):
-    """kvm:kvm_exit → kvm:kvm_entry."""
+    """kvm:kvm_exit → kvm:kvm_entry, of 32-bit hosts too. Neither names its vCPU."""
 
     name = "riscv64"
-    summary = "kvm_exit and next kvm_entry of one thread"
     details: ClassVar[tuple[Detail, ...]] = (
         Detail("kvm_mmio", "gpa", "gpa"),
         Detail("kvm_exit", "htval", "gpa"),
@@ -71,7 +83,9 @@ class RiscV64(Architecture):
         ("kvm", "kvm_entry"): (EventRole(Role.ENTRY),),
         ("kvm", "kvm_mmio"): (EventRole(Role.DETAIL, value_field="gpa"),),
     }
-    own_vcpu: ClassVar[frozenset[str]] = frozenset({"kvm_halt_poll_ns"})
+    own_vcpu: ClassVar[frozenset[str]] = frozenset({"kvm_halt_poll_ns", "kvm_dirty_ring_exit"})
+    """Fired by the vCPU's own thread in KVM_RUN: when a halt ends, when a ring is full."""
+    summary = "kvm_exit and next kvm_entry of one thread"
 
     @classmethod
     def records(cls, facts: Facts) -> bool:
@@ -84,33 +98,42 @@ class RiscV64(Architecture):
         )
 
     def reason_fields(self, kind: EventKind) -> set[str]:  # noqa: ARG002 - one for all kernels
-        """Return what tells a cause, and the WFI among the instructions."""
+        """Return what tells the cause, and the WFI among the instructions."""
         return {"scause", "stval"}
 
     def reason_keys(self, kind: EventKind, fields: Fields) -> tuple[NDArray[Any] | None, NDArray[Any]]:  # noqa: ARG002 - as above
-        """Return exception, interrupt (the top bit of scause) or WFI, and the cause."""
-        scause = fields.column("scause")
-        top = np.array(8 * scause.dtype.itemsize - 1, scause.dtype)
-        code = (scause & ~(np.array(1, scause.dtype) << top)).astype(np.uint64) & np.uint64(0xFFFFFFFF)
+        """Return the group of the cause, and the cause without its top bit, which tells an interrupt."""
+        scause, stval = _unsigned(fields.column("scause")), _unsigned(fields.column("stval"))
+        top = scause.dtype.type(8 * scause.dtype.itemsize - 1)  # a `long` of riscv32 has 32 bits
         group = (scause >> top).astype(np.uint32)
-        waits = (group == _EXCEPTION) & (code == _VIRTUAL_INSTRUCTION) & (fields.column("stval") == _WFI_INSTRUCTION)
-        group[waits] = _WFI
-        return group, code.astype(np.int64)
+        code = scause.astype(np.int64) & _CODE_BITS
+        virtual = (group == _EXCEPTION) & (code == _VIRTUAL_INSTRUCTION)
+        group[virtual & (stval == _WFI_INSTRUCTION)] = _WFI
+        group[virtual & (stval == 0)] = _UNTOLD_INSTRUCTION
+        return group, code
 
     def reason(self, kind: EventKind, group: int | None, code: int) -> Reason:  # noqa: ARG002 - the format has no names
         """Return what a cause means; a guest that executes WFI waits."""
-        interrupt = group == _INTERRUPT
-        name = (_INTERRUPTS if interrupt else _EXCEPTIONS).get(code, f"{code:#x}")
-        return Reason("interrupt" if interrupt else "exception", code, name, idle=group == _WFI)
+        if group == _INTERRUPT:
+            return Reason("interrupt", code, _INTERRUPTS.get(code, f"{code:#x}"), idle=False)
+        kind_of_reason = _UntoldInstruction if group == _UNTOLD_INSTRUCTION else Reason
+        return kind_of_reason("exception", code, _EXCEPTIONS.get(code, f"{code:#x}"), idle=group == _WFI)
 
     def exit_detail(self, kind: EventKind, reason: Reason) -> ExitDetail | None:
-        """Return the guest physical address of a page fault, or the instruction; htval is the address shifted by 2."""
-        if reason.isa != "exception":
+        """Return the guest physical address of a page fault, or the instruction.
+
+        htval is the address without its two lowest bits; what is stored has 0 there.
+        """
+        if reason.isa != "exception" or isinstance(reason, _UntoldInstruction):
             return None
         if reason.code in _GUEST_PAGE_FAULTS and "htval" in kind.format.integer_fields:
-            return ExitDetail(1, left_shift=2)
-        return ExitDetail(2) if reason.code == _VIRTUAL_INSTRUCTION else None
+            return ExitDetail(_ADDRESS, left_shift=2)
+        return ExitDetail(_INSTRUCTION) if reason.code == _VIRTUAL_INSTRUCTION else None
 
     def detail_names(self, kind: str) -> Mapping[int, str]:
-        """Return the name of WFI."""
+        """Return the names of details of one kind: of all instructions, WFI has one."""
         return {_WFI_INSTRUCTION: "WFI"} if kind == "instruction" else {}
+
+
+def _unsigned(column: NDArray[Any]) -> NDArray[Any]:
+    return column.view(f"u{column.dtype.itemsize}")

@@ -11,7 +11,7 @@ import numpy as np
 
 from kvmtrace.arch.base import Role
 from kvmtrace.exits.doubts import Holes
-from kvmtrace.exits.facets import Facets, Inside, find_facets
+from kvmtrace.exits.facets import NOT_KNOWN, Facets, Inside, find_facets
 from kvmtrace.exits.halts import PollLimits
 from kvmtrace.exits.pairing import NONE, Pairs, pair
 from kvmtrace.exits.reading import AttributedBlock, EventReader, tells_lane_vcpu
@@ -115,7 +115,11 @@ class ExitBuilder:
         self._sampled = any(role <= Role.ENTRY and kind.period != 1 for role, kind in roles)
         self._entries_recorded = any(role == Role.ENTRY for role, _ in roles)
         self.boundaries_tell = any(tells_lane_vcpu(architecture, kind) for _, kind in roles)
-        self.own_events = sorted({kind.name for _, kind in roles if architecture.tells_vcpu(kind)})
+
+    @property
+    def own_events(self) -> list[str]:
+        """Return the names of the events that told the vCPU of their thread."""
+        return sorted(self._reader.tellers)
 
     @property
     def lanes(self) -> Lanes:
@@ -172,6 +176,8 @@ class ExitBuilder:
             yield settled
 
     def _learn_vcpus(self, rows: Timeline, lane: NDArray[np.int32]) -> None:
+        if self.inferred.lanes:  # what was inferred once holds to the end: a lane whose number changed would be two
+            rows.vcpu[np.isin(lane, list(self.inferred.lanes))] = _UNKNOWN
         told = np.flatnonzero(rows.vcpu != _UNKNOWN)
         self.threads.vcpu[lane[told]] = rows.vcpu[told]
         if not self.boundaries_tell:
@@ -291,7 +297,12 @@ class ExitBuilder:
         sleeps = np.flatnonzero(role == Role.BLOCKED)
         limits[sleeps] = self._poll_limits.at(rows, lane, pairs, telling[sleeps])
         since = rows.ts_ns[telling] - rows.ts_ns[exit_row[rank]]
-        return find_facets(Inside(rank, role, rows.value[telling], since, limits), own_rule, own_detail, latency)
+        facets = find_facets(Inside(rank, role, rows.value[telling], since, limits), own_rule, own_detail, latency)
+        if self.lanes.processes:  # the sleep of a core is told by its runner, and is that of the other vCPUs as well
+            spoken_for = np.isin(self.threads.pid[lane[exit_row]], list(self.lanes.processes))
+            untold = spoken_for & self.reasons.idle[rows.reason[exit_row]] & (facets.blocked_ns == 0)
+            facets.blocked_ns[untold] = NOT_KNOWN
+        return facets
 
 
 def _told_vcpu(rows: Timeline, lane: NDArray[np.int32], pairs: Pairs) -> NDArray[np.int32]:

@@ -76,8 +76,6 @@ def find_facets(
     preempted = _spans(inside, Role.PREEMPTED, Role.RUNNING)
     preempted_ns = np.zeros(exits, np.int64)
     preempted.add_to(preempted_ns)
-    hcall_ns = np.zeros(exits, np.int64)
-    _spans(inside, Role.HCALL_ENTER, Role.HCALL_EXIT).add_to(hcall_ns)
     blocked_ns, polled_ns = _halt_times(inside, preempted, exits)
     return Facets(
         detail_rule=detail_rule,
@@ -87,7 +85,7 @@ def find_facets(
         blocked_ns=blocked_ns,
         polled_ns=polled_ns,
         preempted_ns=preempted_ns,
-        hcall_ns=hcall_ns,
+        hcall_ns=_hcall_time(inside, exits),
         eoi=_flag(inside, Role.EOI, exits),
         nested=_flag(inside, Role.NESTED, exits),
         reflected=_flag(inside, Role.REFLECTED, exits),
@@ -111,6 +109,17 @@ def _find_detail(inside: Inside, detail_rule: NDArray[np.int8], detail: NDArray[
         rows = np.flatnonzero(inside.role == wanted)[::-1]
         detail_rule[inside.rank[rows]] = wanted - Role.DETAIL
         detail[inside.rank[rows]] = inside.value[rows]
+
+
+def _hcall_time(inside: Inside, exits: int) -> NDArray[np.int64]:
+    """Return how long handlers ran: NOT_KNOWN where one began or ended in another exit, as H_ENTER_NESTED does."""
+    times = np.zeros(exits, np.int64)
+    spans = _spans(inside, Role.HCALL_ENTER, Role.HCALL_EXIT)
+    spans.add_to(times)
+    whole = np.bincount(spans.rank, minlength=exits)
+    for role in (Role.HCALL_ENTER, Role.HCALL_EXIT):
+        times[np.bincount(inside.rank[inside.role == role], minlength=exits) != whole] = NOT_KNOWN
+    return times
 
 
 def _halt_times(inside: Inside, preempted: Spans, exits: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -44,6 +44,7 @@ class EventReader:
         self._reasons = reasons
         self.lanes = Lanes(threads)
         self.exits = 0
+        self.tellers: set[str] = set()  # events that told a vCPU
         self._targets = 0
         self._roles = [architecture.event_roles(kind) for kind in facts.events]
         self._telling = [architecture.tells_vcpu(kind) for kind in facts.events]
@@ -84,6 +85,7 @@ class EventReader:
         vcpu = np.full(len(block.ts_ns), _UNKNOWN, np.int32)
         for kind, fields in block.fields.items():
             if self._telling[kind]:
+                self.tellers.add(self._facts.events[kind].name)
                 vcpu[block.rows[kind]] = fields.column("vcpu_id").astype(np.int32)
         return vcpu
 

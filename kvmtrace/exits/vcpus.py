@@ -25,6 +25,7 @@ class InferredVcpus:
         self._facts = facts
         self._threads = threads
         self._taken: dict[int, set[int]] = {}  # by pid
+        self.lanes: set[int] = set()  # those whose number was inferred
         self.by_name = False
         self.by_order: set[int] = set()  # pids
 
@@ -41,4 +42,5 @@ class InferredVcpus:
                 number = next(n for n in range(len(taken) + 1) if n not in taken)
                 self.by_order.add(pid)
             taken.add(number)
+            self.lanes.add(lane)
             self._threads.vcpu[lane] = number
