@@ -160,9 +160,10 @@ def check_statement(connection: StoreConnection, query: Query) -> None:
             query.refuse(line, f"param {name} is declared and not used")
     if not statement.ordered:
         query.refuse(query.header_lines + 1, "expected ORDER BY after the outermost SELECT, found none")
-    for table in query.requires:
-        if table not in statement.tables:
-            query.refuse(1, f"requires: {table} is declared and not read")
+    for kind, tables in (("requires", query.requires), ("field", query.fields)):
+        for table in tables:
+            if table not in statement.tables:
+                query.refuse(1, f"{kind}: {table} is declared and not read")
 
 
 def check_result(query: Query, result: Result) -> None:

@@ -2,13 +2,17 @@
 
     -- purpose: Writes of each MSR.
     -- requires: kvm_msr
+    -- uses: interrupt-chain
     -- field kvm_msr.ecx UBIGINT: MSR.
     -- param run_id VARCHAR: Run to report on.
     -- param top BIGINT = 20: At most so many rows.
     -- column msr UBIGINT: MSR.
 
 `requires` are tables that the run must have. A `field` is a column of a tracepoint's table that the query reads: it has
-that type whatever the kernel recorded, and is null where the kernel has no such field or the event never fired.
+that type whatever the kernel recorded, and is null where the kernel has no such field or the event never fired. A table
+with a `field` that is not required is empty where it was not recorded.
+`uses` are queries of the project that this one reads as tables: interrupt-chain is the table interrupt_chain. What they
+require and read is required and read here, and their parameters are declared here too.
 A parameter called run_id, or ending in _run_id, is a run: an id, a label or a source.
 """
 
@@ -23,15 +27,22 @@ from kvmtrace import resources, schema
 from kvmtrace.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-_HEADER = re.compile(r"-- (purpose|requires|field|param|column)\b(.*)")
+_HEADER = re.compile(r"-- (purpose|requires|uses|field|param|column)\b(.*)")
 _TEXT = re.compile(r": (?P<text>.*\S)\s*")
 _FIELD = re.compile(r" (?P<table>\w+)\.(?P<name>\w+) (?P<type>[^:]+): (?P<text>.*\S)\s*")
 _PARAM = re.compile(r" (?P<name>\w+) (?P<type>\w+)(?: = (?P<default>.*?))?: (?P<text>.*\S)\s*")
 _COLUMN = re.compile(r" (?P<name>\w+) (?P<type>[^:]+): (?P<text>.*\S)\s*")
-_FORMS = {"purpose": _TEXT, "requires": _TEXT, "field": _FIELD, "param": _PARAM, "column": _COLUMN}
+_FORMS = {
+    "purpose": _TEXT,
+    "requires": _TEXT,
+    "uses": _TEXT,
+    "field": _FIELD,
+    "param": _PARAM,
+    "column": _COLUMN,
+}
 _Header = dict[str, list[tuple[int, dict[str, str | None]]]]  # kind → line numbers and parts
 _NULL = "NULL"
 _BIGINTS = {"BIGINT": range(-(1 << 63), 1 << 63), "UBIGINT": range(1 << 64)}
@@ -76,7 +87,12 @@ class Query:
     columns: tuple[Column, ...]
     fields: dict[str, dict[str, str]]  # table → column → type
     sql: str
-    header_lines: int  # lines of the file before the SQL
+    header_lines: int  # lines of the file before the SQL, less those of the queries that it uses
+
+    @property
+    def table(self) -> str:
+        """Return what a query that uses this one calls it."""
+        return self.path.stem.replace("-", "_")
 
     def refuse(self, line: int, message: str) -> NoReturn:
         """Raise the UsageError that says what is wrong with the file, and where."""
@@ -97,8 +113,8 @@ def read(path: Path) -> Query:
         if not match or not parts:
             raise UsageError(
                 f"{path}:{number}: expected a line of a query's header, found {line!r}",
-                hint="-- purpose: …, -- requires: …, -- field TABLE.NAME TYPE: …, -- param NAME TYPE [= default]: …, "
-                "-- column NAME TYPE: …",
+                hint="-- purpose: …, -- requires: …, -- uses: …, -- field TABLE.NAME TYPE: …, "
+                "-- param NAME TYPE [= default]: …, -- column NAME TYPE: …",
             )
         header[match[1]].append((number, parts.groupdict()))
     query = _query(path, header, lines)
@@ -112,28 +128,43 @@ def _query(path: Path, header: _Header, lines: list[str]) -> Query:
     def text(parts: dict[str, str | None], key: str) -> str:
         return (parts[key] or "").strip()
 
+    def listed(kind: str) -> list[str]:
+        return [name.strip() for _, parts in header[kind] for name in text(parts, "text").split(",")]
+
     folder = resources.folder("queries")
-    fields: dict[str, dict[str, str]] = {}
+    used = [read(folder / f"{name}.sql") for name in listed("uses")]
+    own_sql = "\n".join(lines[start:])
+    sql = _with_used(own_sql, used)
+    fields = {table: dict(columns) for query in used for table, columns in query.fields.items()}
     for _, parts in header["field"]:
         fields.setdefault(text(parts, "table"), {})[text(parts, "name")] = text(parts, "type")
     return Query(
         name=(path.relative_to(folder) if path.is_relative_to(folder) else path).with_suffix("").as_posix(),
         path=path,
         purpose=" ".join(text(parts, "text") for _, parts in header["purpose"]),
-        requires=tuple(t.strip() for _, parts in header["requires"] for t in text(parts, "text").split(",")),
+        requires=tuple(dict.fromkeys([*(table for query in used for table in query.requires), *listed("requires")])),
         parameters=tuple(
             Parameter(text(p, "name"), text(p, "type"), text(p, "text"), p["default"], n) for n, p in header["param"]
         ),
         columns=tuple(Column(text(p, "name"), text(p, "type"), text(p, "text"), n) for n, p in header["column"]),
         fields=fields,
-        sql="\n".join(lines[start:]),
-        header_lines=start,
+        sql=sql,
+        header_lines=start + own_sql.count("\n") - sql.count("\n"),
     )
+
+
+def _with_used(sql: str, used: Sequence[Query]) -> str:
+    """Return the SELECT with the queries that it uses as tables of its own."""
+    if not used:
+        return sql
+    tables = ",\n".join(f"{query.table} AS (\n{query.sql}\n)" for query in used)
+    own = f",{sql[4:]}" if sql[:4].upper() == "WITH" else sql
+    return f"WITH {tables}\n{own}"
 
 
 def _check_header(query: Query, header: _Header) -> None:
     for kind in ("purpose", "requires", "column"):
-        if not header[kind]:
+        if not header[kind] and not (kind == "requires" and header["uses"]):
             query.refuse(1, f"expected a line `-- {kind}` in the header, found none")
     for kind in ("param", "column"):
         names: set[str | None] = set()
@@ -142,8 +173,8 @@ def _check_header(query: Query, header: _Header) -> None:
                 query.refuse(number, f"{kind} {parts['name']} is declared twice")
             names.add(parts["name"])
     for number, parts in header["field"]:
-        if parts["table"] not in query.requires or parts["table"] in schema.TABLES:
-            query.refuse(number, f"expected a field of a tracepoint in `-- requires`, found {parts['table']}")
+        if parts["table"] in schema.TABLES:
+            query.refuse(number, f"expected a field of a tracepoint, found {parts['table']}")
     for parameter in query.parameters:
         _check_parameter(query, parameter)
 

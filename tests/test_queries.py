@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from query_samples import SECOND, U32, U64, make_store, turned
+from query_samples import SECOND, U32, U64, add_interrupts, make_store, turned
 from store_builder import add_run, event
 
 from kvmtrace import queries
@@ -24,17 +24,21 @@ PARAMETERS = {
     "exits-before-after": {"base_run_id": "off", "new_run_id": "on"},
     "exits-by-detail": {"top": "6"},
     "rate-over-time": {"step_s": "0.75"},
+    "preempted-by": {"run_id": "interrupts"},
+    "interrupt-chain": {"run_id": "interrupts"},
+    "interrupt-chain-summary": {"run_id": "interrupts"},
+    "ipi-chain": {"run_id": "interrupts"},
 }
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_store(tmp_path_factory.mktemp("queries") / "store", lambda table: table)
+    return add_interrupts(make_store(tmp_path_factory.mktemp("queries") / "store", lambda table: table))
 
 
 @pytest.fixture(scope="module")
 def backwards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_store(tmp_path_factory.mktemp("queries") / "store", turned)
+    return add_interrupts(make_store(tmp_path_factory.mktemp("queries") / "store", turned), turned)
 
 
 def answer(store: Path, name: str, **parameters: object) -> Result:
@@ -62,8 +66,8 @@ def test_every_golden_file_has_its_query() -> None:
 def test_the_header_of_a_query_holds_in_an_empty_store(tmp_path: Path, name: str) -> None:
     (tmp_path / "runs").mkdir()
     query = LIBRARY[name]
-    events = {table for table in query.requires if table.startswith("kvm_")}
-    add_run(tmp_path, "aa", enabled=[("kvm", event_name) for event_name in events])
+    events = {table for table in query.requires if table.startswith(("kvm_", "sched_"))}
+    add_run(tmp_path, "aa", enabled=[(name.partition("_")[0], name) for name in events])
     samples = {"VARCHAR": "aa", "BIGINT": 1, "UBIGINT": 1, "DOUBLE": 1.0, "BOOLEAN": True}
     with StoreConnection(tmp_path) as connection:
         values = {p.name: samples[p.type] for p in query.parameters}
@@ -127,13 +131,6 @@ def test_sampled_tracepoints_count_by_their_period(tmp_path: Path) -> None:
     path.write_text(dataclasses.replace(manifest, tracepoints=sampled).to_json())
     rows = as_rows(answer(tmp_path, "exits-before-after", base_run_id="aa", new_run_id="aa"))
     assert {row["item"]: row["base_n"] for row in rows} == {"kvm:kvm_exit": 700, "kvm:kvm_eoi": 7, "kvm:kvm_cr": None}
-
-
-def test_what_was_not_recorded_is_null_in_the_split(store: Path) -> None:
-    rows = {row["reason"]: row for row in as_rows(answer(store, "exit-time-split", run_id="on"))}
-    assert rows["npf"]["out_of_guest_ns"] == 1
-    names = ("userspace_exits", "userspace_ns", "blocked_ns", "polled_ns", "kernel_ns")
-    assert [rows["npf"][name] for name in names] == [None] * 5
 
 
 def test_the_run_that_is_not_given_is_the_latest_and_is_told(store: Path) -> None:
@@ -252,6 +249,7 @@ def test_a_query_of_the_users_own_is_run_from_its_file(store: Path, tmp_path: Pa
             6,
             "expected a field of a tracepoint",
         ),
+        ("-- column n ", "-- field kvm_x.a BIGINT: A.\n-- column n ", 1, "field: kvm_x is declared and not read"),
         ("ORDER BY reason ASC NULLS LAST\n", "", 7, "expected ORDER BY after the outermost SELECT, found none"),
     ],
 )
@@ -273,6 +271,64 @@ def test_an_error_of_the_sql_names_the_file_and_its_line(store: Path, tmp_path: 
         answer(store, str(path), run_id="off")
     assert error.value.message.startswith(f"{path}: ")
     assert "LINE 8: " in (error.value.hint or "")
+
+
+def test_a_table_with_a_field_that_is_not_required_is_empty_where_it_was_not_recorded(
+    store: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "own.sql"
+    path.write_text(
+        TRUE.replace("-- param run_id", "-- field kvm_never.what VARCHAR: What.\n-- param run_id").replace(
+            "FROM exits\n", "FROM exits\nLEFT JOIN kvm_never USING (run_id, vcpu, exit_id)\n"
+        )
+    )
+    assert answer(store, str(path), run_id="off").rows == [
+        ("hlt", 1),
+        ("hypercall", 1),
+        ("io", 2),
+        ("msr", 2),
+        ("npf", 2),
+    ]
+    path.write_text(path.read_text().replace("-- field kvm_never.what VARCHAR: What.\n", ""))
+    with pytest.raises(UsageError, match="no table 'kvm_never'"):
+        answer(store, str(path), run_id="off")
+
+
+USING = """\
+-- purpose: Reasons with more than one exit.
+-- uses: exits-by-reason
+-- param run_id VARCHAR: Run.
+-- column reason VARCHAR: Reason.
+WITH several AS (
+    SELECT reason
+    FROM exits_by_reason
+    WHERE exits > 1
+)
+SELECT reason FROM several ORDER BY reason
+"""
+
+
+def test_a_query_reads_another_as_a_table(store: Path, tmp_path: Path) -> None:
+    path = tmp_path / "own.sql"
+    path.write_text(USING)
+    assert answer(store, str(path), run_id="off").rows == [("hlt",), ("io",), ("msr",), ("npf",)]
+    assert queries.load(str(path)).requires == ("exits",)
+    with pytest.raises(UsageError, match="exits was not recorded in run 22cc"):
+        answer(store, str(path), run_id="before")
+    plain = "SELECT reason FROM exits_by_reason ORDER BY reason\n"
+    path.write_text(USING.partition("WITH")[0] + plain)
+    assert len(answer(store, str(path), run_id="off").rows) == 5
+
+
+def test_an_error_in_a_query_that_uses_others_has_its_own_line(store: Path, tmp_path: Path) -> None:
+    path = tmp_path / "own.sql"
+    path.write_text(USING.replace("    WHERE exits > 1", "    WHERE exists > 1"))
+    with pytest.raises(UsageError) as error:
+        answer(store, str(path), run_id="off")
+    assert "LINE 8: " in (error.value.hint or "")
+    path.write_text(USING.replace("exits-by-reason", "exits-by-reasons"))
+    with pytest.raises(UsageError, match="exits-by-reasons"):
+        answer(store, str(path), run_id="off")
 
 
 @pytest.mark.parametrize(

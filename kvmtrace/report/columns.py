@@ -23,6 +23,7 @@ KEY_COLUMNS = {
 }
 """Columns of `Key` for each thing that exits are told apart by."""
 
+_SPLIT = ("kernel_ns", *PARTS, "unclear_ns")
 _DECIMALS = 9  # enough for any figure, few enough that the order of summation does not show
 
 
@@ -55,9 +56,8 @@ def _exit_row(summary: Summary, table: ExitTable, section: Section, group: ExitG
         "p99_9_ns": group.p99_9_ns,
         "max_ns": group.max_ns,
         "userspace_exits": group.userspace,
-        "kernel_ns": group.kernel_ns,
-        **{name: getattr(group, name) for name in PARTS},
-        **{f"{name.removesuffix('_ns')}_share": _part_share(group, name) for name in ("kernel_ns", *PARTS)},
+        **{name: getattr(group, name) for name in _SPLIT},
+        **{f"{name.removesuffix('_ns')}_share": _part_share(group, name) for name in _SPLIT},
         "timed_exits": group.timed,
         "suspect_exits": group.suspect,
         "no_latency_exits": group.no_latency,

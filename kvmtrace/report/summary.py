@@ -70,8 +70,19 @@ class ExitGroup:
 
     @property
     def kernel_ns(self) -> int | None:
-        """The rest of the time out of the guest; None where the time in the VMM or in halts is in it unseen."""
-        if self.out_of_guest_ns is None or self.userspace_ns is None or (self.blocked_ns is None and self.idle):
+        """Time in the kernel: the rest. None where a part was not recorded; an exit that is not idle does not halt."""
+        recorded = self.userspace_ns is not None and self.preempted_ns is not None
+        return self._rest_ns if recorded and (self.blocked_ns is not None or not self.idle) else None
+
+    @property
+    def unclear_ns(self) -> int | None:
+        """Time in the kernel or in a part that was not recorded."""
+        rest = self._rest_ns
+        return rest if rest is None or self.kernel_ns is None else 0
+
+    @property
+    def _rest_ns(self) -> int | None:
+        if self.out_of_guest_ns is None:
             return None
         parts = (self.userspace_ns, self.blocked_ns, self.polled_ns, self.preempted_ns)
         return self.out_of_guest_ns - sum(part or 0 for part in parts)

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from kvmtrace.store.guard import Statement
 
 Fields = dict[str, dict[str, str]]
-"""Columns that tables must have, with their DuckDB types, by table: null where no run has them."""
+"""Columns that tables must have, with their DuckDB types, by table: null where no run has them.
+
+A table that no run has is empty.
+"""
 
 
 @dataclass(slots=True)
@@ -98,6 +101,8 @@ class StoreConnection:
     def _make_views(self, statement: Statement, fields: Fields) -> None:
         for name in sorted(statement.tables):
             view = self.views.find(name)
+            if view is None and name in fields:
+                view = self.views.absent(name)
             if view is not None:
                 self._make(view, fields.get(name, {}))
             elif name not in statement.own_tables:

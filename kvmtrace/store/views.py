@@ -93,6 +93,10 @@ class Views:
                 return view
         return None
 
+    def absent(self, name: str) -> View:
+        """Return the table of a tracepoint that no run has: it has no rows."""
+        return View(name, "", _types(schema.EVENT_COLUMNS))
+
     def near(self, name: str) -> list[str]:
         """Return names of tables that look like `name`."""
         return get_close_matches(name.lower(), [view.name for view in self.all()], n=3, cutoff=0.6)
