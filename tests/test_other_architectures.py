@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from perf_oracle import KvmStatTable, kvm_stat_of, kvm_stat_rows, kvm_stat_table
 
+from kvmtrace import queries
+from kvmtrace.store.connection import StoreConnection
+
 if TYPE_CHECKING:
     from ingested import IngestedRecordings
 
@@ -54,6 +57,25 @@ def test_time_in_the_guest_is_what_perf_calls_vm_exit_on_arm64_and_riscv(ingeste
         exits = [row for row in rows(ingested, path) if row["guest_ns"] is not None]
         names = ["UNKNOWN" if row["isa"] == "interrupt" else row["reason"] for row in exits]  # perf knows no interrupt
         assert kvm_stat_of(names, [row["guest_ns"] for row in exits]) == perfs(name)
+
+
+def test_the_queries_say_what_perf_says(ingested: IngestedRecordings) -> None:
+    def asked(name: str, path: Path) -> list[dict[str, Any]]:
+        run_id = ingested.manifest(path).run_id
+        with StoreConnection(ingested.store) as connection:
+            result = queries.run(connection, queries.load(name), {"run_id": run_id})
+        return [dict(zip(result.names, row, strict=True)) for row in result.rows]
+
+    def microseconds(row: dict[str, Any], kind: str) -> tuple[str, ...]:
+        return tuple(f"{row[f'{kind}_{figure}_ns'] / 1e3:.2f}" for figure in ("min", "max", "avg"))
+
+    perfs_hcalls = kvm_stat_rows((DATA / "power9.perf-kvm-stat-hcall.txt").read_text())
+    calls = {row["hcall_name"] or "UNKNOWN": row for row in asked("hcalls", POWER9) if row["handled"]}
+    named = {row.name: (row.shortest, row.longest, row.mean) for row in perfs_hcalls if row.name != "UNKNOWN"}
+    assert {name: microseconds(row, "hcall") for name, row in calls.items() if name != "UNKNOWN"} == named
+    guest = {row["reason"]: {f"guest_{k}": v for k, v in row.items()} for row in asked("guest-time", ARM64)}
+    arm64 = {row.name: (row.shortest, row.longest, row.mean) for row in perfs("arm64").rows.values()}
+    assert {name: microseconds(row, "guest") for name, row in guest.items()} == arm64
 
 
 def test_the_guest_of_power9_did_what_it_says(ingested: IngestedRecordings) -> None:
