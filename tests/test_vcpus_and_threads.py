@@ -10,6 +10,8 @@ from made_runs import KvmRecording, Thread, column, pick, stored
 from benchmarks.tracepoint_records import PERF_RECORD_DEFAULT, SampleType
 from kvmtrace.exits.lanes import Lanes
 from kvmtrace.exits.threads import Threads
+from kvmtrace.exits.vcpus import InferredVcpus
+from kvmtrace.recording import Facts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -155,3 +157,24 @@ def test_an_event_that_names_no_vcpu_is_of_the_vcpu_that_its_thread_runs() -> No
     assert unknown not in (zero, one)
     speakers.lanes((102, 1), own=True)
     assert speakers.lanes((102, -1), (102, 0)) == [one, zero]
+
+
+MANY = 100_000
+"""So many at a time would take hours if each was compared with all before it."""
+
+
+def test_as_many_vcpus_as_events_are_told_apart_in_time() -> None:
+    speakers = Speakers()
+    lanes = speakers.lanes(*((101, vcpu) for vcpu in range(MANY)))
+    assert len(set(lanes)) == MANY
+    assert speakers.lanes((102, MANY - 1), (102, 0)) == [lanes[-1], lanes[0]]
+
+
+def test_as_many_threads_as_events_have_numbers_in_time() -> None:
+    threads = Threads()
+    codes = threads.codes(np.full(MANY, 100, np.int32), np.arange(1, MANY + 1, dtype=np.int32))
+    inferred = InferredVcpus(Facts("perf.data", threads={(100, 3): "CPU 1/KVM"}), threads)
+    inferred.learn(codes)
+    assert threads.vcpu[codes[:5]].tolist() == [0, 1, 1, 2, 3]  # the name counts, whoever had the number before
+    assert sorted(set(threads.vcpu[codes].tolist())) == list(range(MANY - 1))
+    assert inferred.holds(codes).all()

@@ -176,8 +176,8 @@ class ExitBuilder:
             yield settled
 
     def _learn_vcpus(self, rows: Timeline, lane: NDArray[np.int32]) -> None:
-        if self.inferred.lanes:  # what was inferred once holds to the end: a lane whose number changed would be two
-            rows.vcpu[np.isin(lane, list(self.inferred.lanes))] = _UNKNOWN
+        if not self.boundaries_tell:  # what was inferred once holds to the end: a lane of two numbers would be two
+            rows.vcpu[self.inferred.holds(lane)] = _UNKNOWN
         told = np.flatnonzero(rows.vcpu != _UNKNOWN)
         self.threads.vcpu[lane[told]] = rows.vcpu[told]
         if not self.boundaries_tell:

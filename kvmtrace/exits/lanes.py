@@ -43,12 +43,15 @@ class Lanes:
         if usual.all() and not self.processes:
             return thread
         keys = thread.astype(np.int64) << 32 | vcpu.view(np.uint32)
-        unique, first, place = np.unique(keys, return_index=True, return_inverse=True)
+        _, first, place = np.unique(keys, return_index=True, return_inverse=True)
         pairs = [(int(thread[row]), int(vcpu[row])) for row in first[np.argsort(first)].tolist()]
         for who, named in pairs:
             self._name(who, named)
-        codes = np.array([self._code(int(key) >> 32, int(vcpu[row])) for key, row in zip(unique, first, strict=True)])
-        return codes.astype(np.int32)[place]
+        new: list[tuple[int, int]] = []  # thread and lane of each new code
+        codes = [self._code(int(thread[row]), int(vcpu[row]), new) for row in first.tolist()]
+        if new:
+            self._threads.add_speakers(*(list(column) for column in zip(*new, strict=True)))
+        return np.array(codes, np.int32)[place]
 
     def _name(self, thread: int, vcpu: int) -> None:
         """Take over that a thread spoke for a vCPU."""
@@ -61,7 +64,7 @@ class Lanes:
         elif self._named[thread] != vcpu:
             self.processes.add(pid)
 
-    def _code(self, thread: int, vcpu: int) -> int:
+    def _code(self, thread: int, vcpu: int, new: list[tuple[int, int]]) -> int:
         pid = int(self._threads.pid[thread])
         if pid not in self.processes:
             return thread
@@ -70,7 +73,8 @@ class Lanes:
         if lane == thread and speaks_for == self._named[thread]:
             return thread
         if (thread, speaks_for) not in self._speaker:
-            code = self._threads.add_speaker(thread, lane)
+            code = len(self._threads) + len(new)
+            new.append((thread, code if lane == _UNKNOWN else lane))
             self._speaker[thread, speaks_for] = code
             if speaks_for != _UNKNOWN:
                 self._lane.setdefault((pid, speaks_for), code)

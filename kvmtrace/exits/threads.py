@@ -45,15 +45,13 @@ class Threads:
         """Return the lane of each code: exits and entries of one lane follow each other."""
         return codes if self._lane is None else self._lane[codes]
 
-    def add_speaker(self, thread: int, lane: int) -> int:
-        """Return a new code for what a thread says of a vCPU that is not its own; lane -1: a new one."""
-        code = len(self)
+    def add_speakers(self, threads: list[int], lanes: list[int]) -> None:
+        """Add codes for what threads say of vCPUs that are not their own; the lane of each may be its own code."""
+        first = len(self)
         if self._lane is None:
-            self._lane = np.arange(code, dtype=np.int32)
-        self._add(self.pid[thread : thread + 1], self.tid[thread : thread + 1])
-        if lane != _UNKNOWN:
-            self._lane[code] = lane
-        return code
+            self._lane = np.arange(first, dtype=np.int32)
+        self._add(self.pid[threads], self.tid[threads])
+        self._lane[first:] = lanes
 
     def codes(self, pid: NDArray[np.int32], tid: NDArray[np.int32]) -> NDArray[np.int32]:
         """Return the code of each event's thread."""
