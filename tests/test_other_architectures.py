@@ -6,16 +6,23 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import damage
+import numpy as np
+import pytest
 from perf_oracle import KvmStatTable, kvm_stat_of, kvm_stat_rows, kvm_stat_table
 
 from kvmtrace import queries
+from kvmtrace.formats.source import open_source
 from kvmtrace.store.connection import StoreConnection
+from kvmtrace.store.manifest import Manifest
 
 if TYPE_CHECKING:
     from ingested import IngestedRecordings
 
 DATA = Path(__file__).parent / "data" / "other-architectures"
 POWER9, ARM64, RISCV64 = (DATA / f"{name}.perf.data.zst" for name in ("power9", "arm64", "riscv64"))
+FLIPPED = 60
+"""Damaged copies of each recording."""
 N = 30
 """Turns of each loop of the guest in the recordings of all events."""
 
@@ -103,3 +110,24 @@ def test_the_guest_of_riscv_did_what_it_says(ingested: IngestedRecordings) -> No
     assert by(exits, "reason")["SUPERVISOR_SYSCALL",] == 600
     assert by(exits, "reason")["LOAD_GUEST_PAGE_FAULT",] == 101
     assert by(exits, "reason", "idle")["VIRTUAL_INST_FAULT", True] == 100
+
+
+@pytest.mark.parametrize("name", ["power9-all-events.perf.data", "arm64-all-events.perf.data", "riscv64.perf.data.zst"])
+def test_flipped_bits_end_in_rows_and_notes_or_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    damage.keep_nothing(monkeypatch)
+    with open_source(str(DATA / name)) as source:
+        whole = source.read_at(0, source.size)
+    rng = np.random.default_rng(len(name))
+    for turn in range(FLIPPED):
+        flipped = bytearray(whole)
+        for place in rng.integers(len(flipped), size=(1, 10, 1000)[turn % 3]).tolist():
+            flipped[place] ^= 1 << int(rng.integers(8))
+        path = tmp_path / "perf.data"
+        path.write_bytes(flipped)
+        found = damage.ingested(path, tmp_path)
+        if isinstance(found, Manifest):
+            damage.assert_accounted(found)
+        else:
+            assert "\n" not in found.message

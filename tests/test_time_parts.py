@@ -161,6 +161,17 @@ def test_the_polling_of_a_halt_lasts_as_the_halt_before_set_it(tmp_path: Path, *
     assert [pick(row, "blocked_ns", "polled_ns") for row in rows] == [first, (450, 400), (350, None)]
 
 
+def test_a_limit_of_polling_outside_of_any_exit_is_one_too(tmp_path: Path) -> None:
+    made = KvmRecording("kvm_vcpu_wakeup", "kvm_halt_poll_ns")
+    made.enter(100)
+    made.event("kvm_halt_poll_ns", 150, grow=1, vcpu_id=0, new=200, old=0)
+    assert not stored(made, tmp_path).exits()
+    made.exit(1_000, HLT)
+    made.event("kvm_vcpu_wakeup", 1_900, ns=850, waited=1, valid=1)
+    made.enter(2_000)
+    assert pick(stored(made, tmp_path).only_exit(), "blocked_ns", "polled_ns") == (650, 200)
+
+
 def test_the_parts_and_the_kernels_rest_make_the_latency(tmp_path: Path) -> None:
     made = KvmRecording("kvm_userspace_exit", "kvm_fpu", "kvm_vcpu_wakeup", "kvm_halt_poll_ns")
     made.add_tracepoint("sched", "sched_switch")

@@ -37,12 +37,12 @@ class PollLimits:
 
     def learn(self, rows: Timeline, lane: NDArray[np.int32], pairs: Pairs) -> None:
         """Keep the newest limit that a finished exit told, for the rows that come next."""
-        told = rows.role == Role.POLL_LIMIT
-        if not told.any():
+        told = np.flatnonzero(rows.role == Role.POLL_LIMIT)
+        if not len(told):
             return
         self._reserve(int(lane.max()) + 1)
-        rank = pairs.exit_rank
-        told &= (rank == NONE) | (pairs.closer[rank] != NONE)
+        finished = np.append(pairs.closer != NONE, True)  # a rank of NONE is the last: the event fell into no exit
+        told = told[finished[pairs.exit_rank[told]]]
         self._newest[lane[told]] = rows.value[told].view(np.int64)  # of equal lanes the last stands
 
     def _reserve(self, lanes: int) -> None:
