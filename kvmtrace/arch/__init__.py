@@ -18,9 +18,11 @@ __all__ = ["Architecture", "for_recording"]
 def for_recording(facts: Facts) -> Architecture | None:
     """Return the architecture of a recording that has the tracepoints of its exits; None where it has none of ours."""
     from kvmtrace.arch.arm64 import Arm64  # noqa: PLC0415 - only where a recording is read
+    from kvmtrace.arch.loongarch import LoongArch  # noqa: PLC0415
     from kvmtrace.arch.ppc64 import Ppc64  # noqa: PLC0415
     from kvmtrace.arch.riscv64 import RiscV64  # noqa: PLC0415
+    from kvmtrace.arch.s390 import S390  # noqa: PLC0415
     from kvmtrace.arch.x86 import X86  # noqa: PLC0415
 
-    architectures: tuple[type[Architecture], ...] = (X86, Ppc64, Arm64, RiscV64)
+    architectures: tuple[type[Architecture], ...] = (X86, Ppc64, Arm64, RiscV64, S390, LoongArch)
     return next((architecture(facts) for architecture in architectures if architecture.records(facts)), None)

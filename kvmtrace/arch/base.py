@@ -8,8 +8,9 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from numpy import uint64
     from numpy.typing import NDArray
 
     from kvmtrace.recording import EventKind, Facts, Fields
@@ -36,6 +37,7 @@ class Role(IntEnum):
     RUNNING = 15  # … and has one again
     HCALL_ENTER = 16  # the handler of a hypercall begins …
     HCALL_EXIT = 17  # … and ends
+    IDLE = 18  # the guest asked to wait: the exit is idle, though its reason alone does not say so
     DETAIL = 32  # + the index of a Detail: the value is what the exit was about
 
 
@@ -43,7 +45,8 @@ class Role(IntEnum):
 class EventRole:
     """A role of one tracepoint's events: `role`, or what `choices` says for the masked value of `choice_field`.
 
-    It is one on the time line of the thread that fired the event, or of the one whose id is in `thread_field`.
+    It is one on the time line of the thread that fired the event, or of the one whose id is in `thread_field`. The
+    value is the masked `value_field`, or what `value_of` makes of that, n values of n.
     """
 
     role: int
@@ -53,6 +56,7 @@ class EventRole:
     choice_mask: int = -1
     choices: Mapping[int, int] = field(default_factory=dict)
     thread_field: str | None = None
+    value_of: Callable[[NDArray[uint64]], NDArray[uint64]] | None = None
 
     @property
     def fields(self) -> set[str]:
@@ -125,7 +129,7 @@ class Architecture(ABC):
     details: ClassVar[tuple[Detail, ...]]
     roles: ClassVar[Mapping[tuple[str, str], tuple[EventRole, ...]]]  # by system and event
     own_vcpu: ClassVar[frozenset[str]]
-    """Events whose field vcpu_id is the vCPU that the firing thread runs."""
+    """Events whose `vcpu_field` is the vCPU that the firing thread runs."""
     runners: ClassVar[bool] = False
     """One thread may fire events for the vCPUs of its siblings: then an event's vCPU counts, not its thread."""
     summary: ClassVar[str]
@@ -149,9 +153,13 @@ class Architecture(ABC):
     def _needed(self, kind: EventKind, role: EventRole) -> set[str]:
         return role.fields | self.reason_fields(kind) if role.role == Role.EXIT else role.fields
 
+    def vcpu_field(self, kind: EventKind) -> str | None:
+        """Return the integer field of a tracepoint that names a vCPU; None: it has none."""
+        return "vcpu_id" if "vcpu_id" in kind.format.integer_fields else None
+
     def tells_vcpu(self, kind: EventKind) -> bool:
-        """Tell whether a tracepoint's field vcpu_id is the vCPU on whose time line its events belong."""
-        if "vcpu_id" not in kind.format.integer_fields:
+        """Tell whether a tracepoint's `vcpu_field` is the vCPU on whose time line its events belong."""
+        if self.vcpu_field(kind) is None:
             return False
         return self.runners or kind.name in self.own_vcpu or self.event_roles(kind)[0].role <= Role.ENTRY
 

@@ -98,7 +98,7 @@ class ExitBuilder:
         self.architecture = architecture
         self._drain_rows = drain_rows
         self.threads = Threads()
-        self.vms = VirtualMachines(self.threads, processes=facts.has_processes)
+        self.vms = VirtualMachines(self.threads, facts)
         self.reasons = Reasons(architecture)
         self.tally = Tally()
         self._reader = EventReader(facts, architecture, self.threads, self.reasons)
@@ -114,7 +114,9 @@ class ExitBuilder:
         roles = [(architecture.event_roles(kind)[0].role, kind) for kind in facts.events]
         self._sampled = any(role <= Role.ENTRY and kind.period != 1 for role, kind in roles)
         self._entries_recorded = any(role == Role.ENTRY for role, _ in roles)
-        self.boundaries_tell = any(tells_lane_vcpu(architecture, kind) for _, kind in roles)
+        telling = [kind for _, kind in roles if tells_lane_vcpu(architecture, kind)]
+        self.boundaries_tell = bool(telling)
+        self.vcpu_fields = sorted({architecture.vcpu_field(kind) or "" for kind in telling})
 
     @property
     def own_events(self) -> list[str]:
@@ -228,6 +230,7 @@ class ExitBuilder:
             vcpu = np.where(vcpu == _UNKNOWN, self.threads.vcpu[exit_lane], vcpu)
         paired = closed_by == ClosedBy.ENTRY
         latency = np.where(paired, end_ts - exit_ts, -1)
+        facets = self._facets(rows, lane, pairs, chosen, latency)
         exits = Exits(
             exit_id=rows.value[exit_row].view(np.int64),
             vm=self.vms.of(exit_lane, vcpu, GuestStays(rows, lane)),
@@ -239,8 +242,8 @@ class ExitBuilder:
             entry_ts_ns=np.where(paired, end_ts, -1),
             latency_ns=latency,
             guest_ns=self._guest_times(rows, opener, exit_ts, cpu, own_vcpu),
-            reason=reason,
-            facets=self._facets(rows, lane, pairs, chosen, latency),
+            reason=self.reasons.of_idle_exits(reason, facets.idle),
+            facets=facets,
             closed_by=closed_by,
             suspect=doubtful | self._unexplained(closed_by, reason) | self._sampled,
         )

@@ -54,12 +54,13 @@ class Facets:
     eoi: NDArray[np.bool_]
     nested: NDArray[np.bool_]
     reflected: NDArray[np.bool_]
+    idle: NDArray[np.bool_]  # an event inside says so, whatever the reason
 
     @classmethod
     def of_exits_alone(cls, detail_rule: NDArray[np.int8], detail: NDArray[np.uint64]) -> Facets:
         """Return the facets of exits with no event inside: one value for all, which cannot be written to."""
         number, flag = np.broadcast_to(np.int64(0), len(detail)), np.broadcast_to(np.False_, len(detail))
-        return cls(detail_rule, detail, flag, number, number, number, number, number, flag, flag, flag)
+        return cls(detail_rule, detail, flag, number, number, number, number, number, flag, flag, flag, flag)
 
 
 def find_facets(
@@ -89,6 +90,7 @@ def find_facets(
         eoi=_flag(inside, Role.EOI, exits),
         nested=_flag(inside, Role.NESTED, exits),
         reflected=_flag(inside, Role.REFLECTED, exits),
+        idle=_flag(inside, Role.IDLE, exits),
     )
 
 

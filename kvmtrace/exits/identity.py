@@ -19,6 +19,8 @@ def identity_rules(builder: ExitBuilder) -> tuple[str, ...]:
 
 
 def _rules(builder: ExitBuilder) -> Iterator[str]:
+    if builder.facts.vcpu_threads:
+        yield "vm_id, and vcpu where no event tells it: the thread's, as the recorder says of the session's guests"
     if builder.facts.has_processes:
         yield "vm_id: process id that the recording tells"
     else:
@@ -45,7 +47,8 @@ def _rules(builder: ExitBuilder) -> Iterator[str]:
 
 def _vcpu_rules(builder: ExitBuilder) -> Iterator[str]:
     if builder.boundaries_tell:
-        yield "vcpu: field vcpu_id of the event, else of the thread's newest exit or entry that has it"
+        field = " or ".join(builder.vcpu_fields)
+        yield f"vcpu: field {field} of the event, else of the thread's newest exit or entry that has it"
         return
     if builder.own_events:
         yield f"vcpu: field vcpu_id of the thread's own {', '.join(builder.own_events)}"

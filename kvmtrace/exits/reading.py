@@ -47,7 +47,10 @@ class EventReader:
         self.tellers: set[str] = set()  # events that told a vCPU
         self._targets = 0
         self._roles = [architecture.event_roles(kind) for kind in facts.events]
-        self._telling = [architecture.tells_vcpu(kind) for kind in facts.events]
+        telling = [architecture.tells_vcpu(kind) for kind in facts.events]
+        self._vcpu_fields = [
+            architecture.vcpu_field(kind) if tells else None for kind, tells in zip(facts.events, telling, strict=True)
+        ]
 
     def read(self, block: EventBlock) -> tuple[AttributedBlock, Timeline]:
         """Return the block, to be told its exits later, and its rows in the order of the source."""
@@ -84,16 +87,18 @@ class EventReader:
         """Return the vCPU that each event is about."""
         vcpu = np.full(len(block.ts_ns), _UNKNOWN, np.int32)
         for kind, fields in block.fields.items():
-            if self._telling[kind]:
+            field = self._vcpu_fields[kind]
+            if field is not None:
                 self.tellers.add(self._facts.events[kind].name)
-                vcpu[block.rows[kind]] = fields.column("vcpu_id").astype(np.int32)
+                vcpu[block.rows[kind]] = fields.column(field).astype(np.int32)
         return vcpu
 
     def _own(self, block: EventBlock) -> NDArray[np.bool_]:
         """Tell of each event whether its vCPU is the one that its thread runs."""
         own = np.zeros(len(block.ts_ns), np.bool_)
         for kind in block.fields:
-            own[block.rows[kind]] = self._telling[kind] and self._facts.events[kind].name in self._architecture.own_vcpu
+            tells = self._vcpu_fields[kind] is not None
+            own[block.rows[kind]] = tells and self._facts.events[kind].name in self._architecture.own_vcpu
         return own
 
     def _further_roles(self, block: EventBlock, rows: Timeline) -> list[Timeline]:
@@ -129,10 +134,11 @@ def _value_of(event_role: EventRole, fields: Fields) -> NDArray[np.uint64]:
     assert event_role.value_field is not None  # noqa: S101 - the callers ask
     values = fields.column(event_role.value_field)
     words = values if values.dtype == np.uint64 else values.astype(np.int64).view(np.uint64)
-    return words & np.uint64(event_role.value_mask)
+    masked = words & np.uint64(event_role.value_mask)
+    return masked if event_role.value_of is None else event_role.value_of(masked)
 
 
 def tells_lane_vcpu(architecture: Architecture, kind: EventKind) -> bool:
     """Tell whether a tracepoint is an exit or an entry that names its vCPU."""
     boundary = architecture.event_roles(kind)[0].role <= Role.ENTRY
-    return boundary and "vcpu_id" in kind.format.integer_fields
+    return boundary and architecture.vcpu_field(kind) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +35,7 @@ class Reasons:
         self.own_rule = np.zeros(0, np.int8)  # index into Architecture.details of what the exit event says, -1: nothing
         self._constant = np.zeros(0, np.uint64)
         self._parts: dict[str, _Part] = {}  # by field of the exit event
+        self._idle_codes: dict[int, int] = {}  # code of a reason → that of the same reason of idle exits
 
     @property
     def groups(self) -> set[int]:
@@ -60,6 +62,26 @@ class Reasons:
             bits = words >> part.shift[codes] & part.mask[codes]
             detail |= bits << part.left_shift[codes] if part.left_shift.any() else bits
         return detail
+
+    def of_idle_exits(self, codes: NDArray[np.int32], idle: NDArray[np.bool_]) -> NDArray[np.int32]:
+        """Return the codes of exits' reasons, those of exits that are `idle` as codes of the same reason, idle."""
+        waited = idle & ~self.idle[codes]
+        if not waited.any():
+            return codes
+        known, place = np.unique(codes[waited], return_inverse=True)
+        result = codes.copy()
+        result[waited] = np.array([self._idle_code(code) for code in known.tolist()], np.int32)[place]
+        return result
+
+    def _idle_code(self, code: int) -> int:
+        if code not in self._idle_codes:
+            self._idle_codes[code] = len(self.meanings)
+            self.meanings.append(replace(self.meanings[code], idle=True))
+            self.idle = np.append(self.idle, [True])
+            self.reenters = np.append(self.reenters, self.reenters[code])
+            self.enters_nested = np.append(self.enters_nested, self.enters_nested[code])
+            self._learn_details([None])  # what the exit event says was taken over by the code that it had
+        return self._idle_codes[code]
 
     def _usual_codes(self, group: NDArray[Any], reason: NDArray[Any]) -> NDArray[np.int32] | None:
         """Return the codes by a table of small reasons of one group, which most blocks hold; None for another block."""

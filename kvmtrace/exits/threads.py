@@ -1,6 +1,7 @@
 """Threads as small codes, and the VM of each.
 
-Identity rules: a VM is the VMM's process, as the recording tells it; where it does not, all threads are one process.
+Identity rules: a VM is what the recorder says of a thread, else the VMM's process, as the recording tells it; where it
+does not, all threads are one process.
 Where two threads of a process are in the guest at the same time with the same vCPU number, the later one runs a second
 VM of that process. That is looked for when a thread first exits with a vCPU number, in the events sorted by then.
 """
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kvmtrace.exits.timeline import Timeline
+    from kvmtrace.recording import Facts
 
 _PID_LIMIT = 1 << 22  # PID_MAX_LIMIT of 64-bit kernels
 _UNKNOWN = -1
@@ -111,10 +113,11 @@ class Threads:
 class VirtualMachines:
     """The VM of each (thread, vCPU)."""
 
-    def __init__(self, threads: Threads, *, processes: bool) -> None:
-        """Take over whether the recording tells processes: a thread without one is of no VM then."""
+    def __init__(self, threads: Threads, facts: Facts) -> None:
+        """Take over what the recording tells; where it tells processes, a thread without one is of no VM."""
         self._threads = threads
-        self._processes = processes
+        self._processes = facts.has_processes
+        self._told = facts.vcpu_threads
         self._vm_of: dict[tuple[int, int], int] = {}  # (thread code, vCPU) → index into names
         self._owners: dict[tuple[int, int], dict[int, int]] = {}  # (pid, vCPU) → thread code → number of its VM
         self._index: dict[str | None, int] = {}
@@ -141,9 +144,7 @@ class VirtualMachines:
 
     def _vm(self, thread: int, vcpu: int, stays: GuestStays) -> int:
         if (thread, vcpu) not in self._vm_of:
-            pid = int(self._threads.pid[thread])
-            number = self._number(thread, vcpu, pid, stays)
-            name = self._name(pid, number)
+            name = self._name(thread, vcpu, stays)
             if name not in self._index:
                 self._index[name] = len(self.names)
                 self.names.append(name)
@@ -151,7 +152,12 @@ class VirtualMachines:
             self._usual_vcpu[thread], self._usual_vm[thread] = vcpu, self._index[name]
         return self._vm_of[thread, vcpu]
 
-    def _name(self, pid: int, number: int) -> str | None:
+    def _name(self, thread: int, vcpu: int, stays: GuestStays) -> str | None:
+        told = self._told.get(int(self._threads.tid[thread]))
+        if told is not None:
+            return told[0]
+        pid = int(self._threads.pid[thread])
+        number = self._number(thread, vcpu, pid, stays)
         if pid < 0:
             return None if self._processes else f"vm-{number}"
         return f"{pid}" if number == 1 else f"{pid}#{number}"

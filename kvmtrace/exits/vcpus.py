@@ -20,7 +20,7 @@ _LARGEST = 1 << 16
 
 
 class InferredVcpus:
-    """Gives a thread the vCPU that its name says, else the first number that no thread of its process has."""
+    """Gives a thread the vCPU that the recorder says, else its name, else the first number free in its process."""
 
     def __init__(self, facts: Facts, threads: Threads) -> None:
         self._facts = facts
@@ -55,6 +55,9 @@ class InferredVcpus:
             self._inferred[new] = True
 
     def _named(self, pid: int, tid: int) -> int:
+        told = self._facts.vcpu_threads.get(tid)
+        if told is not None:
+            return told[1]
         named = _THREAD_NAME.match(self._facts.threads.get((pid, tid), ""))
         number = _UNKNOWN if named is None else int(next(group for group in named.groups() if group))
         if not 0 <= number < _LARGEST:
