@@ -11,6 +11,7 @@ from benchmarks.perf_data_writer import Feature
 from benchmarks.recording_builder import Recording
 from kvmtrace.errors import KvmtraceError
 from kvmtrace.formats import detect
+from kvmtrace.formats.perf_data import PerfDataRecording
 from kvmtrace.formats.source import open_source
 from kvmtrace.ingest import ingest
 from kvmtrace.store.label import Label
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
-
-    from kvmtrace.formats.perf_data import PerfDataRecording
 
 _COMMON = """\
 \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;
@@ -160,7 +159,8 @@ class Read:
 
     def __init__(self, path: Path) -> None:
         with open_source(str(path)) as source:
-            recording: PerfDataRecording = detect.read(source)  # type: ignore[assignment]
+            recording = detect.read(source)[0]
+            assert isinstance(recording, PerfDataRecording)
             self.rows = 0
             for block in recording.blocks():
                 self.rows += len(block.ts_ns)

@@ -226,7 +226,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "nothing": (str, "cannot be opened: No such file or directory"),
     "an empty file": (Path.touch, "found an empty file"),
     "a folder": (folder, "found a folder"),
-    "text": (lambda path: path.write_text("perf record\n"), "found some other text"),
+    "text": (lambda path: path.write_text("perf record\n"), "found a text that begins 'perf record'"),
     "other bytes": (lambda path: path.write_bytes(bytes(range(256))), "found other bytes"),
     "a magic": (lambda path: path.write_bytes(b"PERFILE2"), "expected a perf.data header of 16 bytes, found 8"),
     "the first version": (lambda path: path.write_bytes(b"PERFFILE" + bytes(96)), "found version 1"),

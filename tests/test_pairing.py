@@ -352,7 +352,7 @@ def test_neither_the_size_of_blocks_nor_of_drains_changes_a_run(
     path = made.write(tmp_path / "made.data")
     whole = ingested(path, tmp_path / "whole")
     monkeypatch.setattr("kvmtrace.ingest.intake.ExitBuilder", partial(ExitBuilder, drain_rows=1))
-    monkeypatch.setattr("kvmtrace.formats.perf_data.PerfDataRecording", partial(PerfDataRecording, block_bytes=4_096))
+    monkeypatch.setattr("kvmtrace.formats.perf_file.PerfDataRecording", partial(PerfDataRecording, block_bytes=4_096))
     pieces = ingested(path, tmp_path / "pieces")
     assert pieces.exits() == whole.exits()
     assert pieces.events("kvm_msr") == whole.events("kvm_msr")

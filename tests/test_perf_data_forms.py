@@ -119,7 +119,7 @@ BLOCKS = pytest.mark.parametrize(("block_bytes", "drain_rows"), [(4 << 10, 1 << 
 def read_by(block_bytes: int, drain_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let recordings be read by blocks of so many bytes, and exits be paired as soon as so many events wait."""
     reader = partial(PerfDataRecording, block_bytes=block_bytes)
-    monkeypatch.setattr("kvmtrace.formats.perf_data.PerfDataRecording", reader)
+    monkeypatch.setattr("kvmtrace.formats.perf_file.PerfDataRecording", reader)
     monkeypatch.setattr("kvmtrace.ingest.intake.ExitBuilder", partial(ExitBuilder, drain_rows=drain_rows))
 
 

@@ -39,7 +39,6 @@ LACKS = {
 }
 """What each file that is refused lacks: samples of hardware and software events have no fields to store."""
 READ = ("perfdata_pipe_tracingdata_4.9.data", "perfdata_tracepoint_tracingdata_4.9.data")
-TRACE_DAT = "found a trace.dat of trace-cmd, which this version does not read"
 
 pytestmark = pytest.mark.skipif(not SAMPLES.is_dir(), reason="no samples of other tools beside the project")
 
@@ -57,12 +56,6 @@ def test_a_file_without_tracepoints_is_refused_in_one_line_that_says_so(tmp_path
     assert re.search(LACKS[name], message), message
     assert "\n" not in message
     assert not list(tmp_path.glob("runs/*"))
-
-
-@pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.dat")), ids=lambda path: path.name)
-def test_a_trace_dat_is_named_as_such(tmp_path: Path, path: Path) -> None:
-    with pytest.raises(InputError, match=TRACE_DAT):
-        ingest(str(path), tmp_path, Label())
 
 
 @pytest.mark.perf

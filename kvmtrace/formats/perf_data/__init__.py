@@ -4,13 +4,12 @@
     source.py        bytes of a file or a stream, with a digest of all of them
     attributes.py    perf_event_attr, ids → the layout of a sample
     header.py        file header and feature sections → facts of the recording
-    tracing_data.py  HEADER_TRACING_DATA → the tracefs formats of the tracepoints
     scanner.py       bytes → the places of the records, proved to chain
     compression.py   COMPRESSED records → the records inside
-    fields.py        a tracepoint's raw bytes → typed columns
     samples.py       places of samples → an EventBlock
     reader.py        all of it: a Recording
 
+HEADER_TRACING_DATA and the fields of tracepoints are read by formats/tracing_data.py and formats/fields.py.
 The layouts are those of include/uapi/linux/perf_event.h and tools/perf/util/{header,session,evsel}.c.
 """
 

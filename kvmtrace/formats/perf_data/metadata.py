@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kvmtrace.errors import InputError
+from kvmtrace.formats.fields import FieldLayout
 from kvmtrace.formats.perf_data.abi import MAX_ATTRIBUTES, RECORD_HEADER_SIZE, TYPE_TRACEPOINT, Feature, RecordType
-from kvmtrace.formats.perf_data.fields import FieldLayout
 from kvmtrace.formats.perf_data.header import FileHeader, event_names
 from kvmtrace.formats.perf_data.side_records import feature, header_attribute
-from kvmtrace.formats.perf_data.tracing_data import TracingData, TracingDataError, parse_tracing_data
+from kvmtrace.formats.tracing_data import TracingData, TracingDataError, parse_tracing_data
 from kvmtrace.recording import EventKind, Note, Notes
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from kvmtrace.formats.source import Source
 
 _UNKNOWN = -1
+_SIZE_BYTES = 4  # a raw record stands behind its own size
+_WORD = 8
 _MAX_TRACING_DATA = 1 << 26
 _HARDWARE_NAMES = {0: "hardware", 1: "software", 3: "hardware cache", 4: "raw", 5: "breakpoint"}
 
@@ -87,7 +89,7 @@ def _relate(header: FileHeader, tracing: TracingData | None) -> Metadata:
         seen.add(attr.config)
         metadata.kind_of_attribute[index] = len(metadata.kinds)
         metadata.kinds.append(EventKind(system, event.name, event, period=attr.period))
-        metadata.layouts.append(FieldLayout(event, header.order))
+        metadata.layouts.append(FieldLayout(event, header.order, before=_SIZE_BYTES, unit=_WORD))
         metadata.has_times &= "time" in attr.layout.words
         metadata.has_processes &= "tid" in attr.layout.words
         left_out.update(dict.fromkeys(attr.layout.not_stored))

@@ -114,6 +114,7 @@ class PerfDataRecording:
         block, columns = self._decoder.decode(scan, raw, offset)
         done = 0
         losses: list[Loss] = []
+        threads: dict[tuple[int, int], str] = {}
         inner: list[EventBlock] = []
         for other in scan.others:
             self._records[record_name(other.type)] += 1
@@ -125,12 +126,13 @@ class PerfDataRecording:
             elif other.type in (RecordType.COMPRESSED, RecordType.COMPRESSED2):
                 inner.extend(self._unpack(other, raw, offset))
             else:
-                self._side_record(other, raw, columns.ts_ns, columns.cpu, losses)
+                self._side_record(other, raw, columns.ts_ns, columns.cpu, losses, threads)
         self._rounds.see(columns.ts_ns[done:])
         self._losses.remember(columns.ts_ns, columns.cpu)
         if self._first_ts is None and len(block.ts_ns):
             self._first_ts = int(block.ts_ns.min())
-        yield replace(block, watermark_ns=NO_WATERMARK if inner else self._rounds.watermark, losses=tuple(losses))
+        watermark = NO_WATERMARK if inner else self._rounds.watermark
+        yield replace(block, watermark_ns=watermark, losses=tuple(losses), threads=threads)
         for place, inner_block in enumerate(inner, 1):
             yield replace(inner_block, watermark_ns=self._rounds.watermark if place == len(inner) else NO_WATERMARK)
 
@@ -141,13 +143,14 @@ class PerfDataRecording:
         ts_ns: NDArray[np.int64],
         cpu: NDArray[np.int32],
         losses: list[Loss],
+        threads: dict[tuple[int, int], str],
     ) -> None:
         record = raw[other.start : other.start + other.size].tobytes()
         if other.type == RecordType.SAMPLE:
             self._unknown_ids += 1
         elif other.type == RecordType.COMM:
             if (named := thread_name(record, self._order)) is not None:
-                self.facts.threads[named[:2]] = named[2]
+                threads[named[:2]] = named[2]
         elif other.type in (RecordType.LOST, RecordType.LOST_SAMPLES):
             before = slice(0, other.samples_before)
             losses.extend(self._losses.find(other.type, record, ts_ns[before], cpu[before]))

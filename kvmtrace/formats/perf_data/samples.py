@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kvmtrace.formats.fields import DecodedFields, FieldLayout, RawRows, gather, gathered_part
 from kvmtrace.formats.perf_data.abi import TYPE_TRACEPOINT, Sample
-from kvmtrace.formats.perf_data.fields import DecodedFields, FieldLayout, RawRows
 from kvmtrace.recording import EventBlock, Note, Notes
 
 if TYPE_CHECKING:
@@ -142,7 +142,9 @@ class SampleDecoder:
         if self.attributes.id_word is not None or len(self.attributes.attributes) == 1:
             return scan.sample_attributes
         # No id in the samples: the tracepoint's own id is all there is.
-        types = _part(_gather(raw, np.where(columns.stored, columns.raw_word, 0), _WORD), self.order + "u2", 4)
+        types = gathered_part(
+            gather(raw, np.where(columns.stored, columns.raw_word, 0), _WORD, _WORD), self.order + "u2", 4
+        )
         table = np.full(1 << 16, _UNKNOWN, np.int64)
         for index, attr in enumerate(self.attributes.attributes):
             if attr.type == TYPE_TRACEPOINT:
@@ -178,13 +180,13 @@ class SampleDecoder:
         fits = least_room >= layout.gather_size - _SIZE_BYTES
         if not fits:
             places = np.where(room >= layout.gather_size - _SIZE_BYTES, places, 0)
-        gathered = _gather(raw, places, layout.gather_size).view(layout.dtype)
-        sizes = gathered["raw_size"].astype(np.int64)
+        gathered = gather(raw, places, layout.gather_size, _WORD).view(layout.dtype)
+        sizes = gathered_part(gathered, self.order + "u4", 0).astype(np.int64)
         if not fits or int(sizes.min()) < layout.size or int(sizes.max()) > least_room:
             kept = self._undamaged(layout, rows, sizes, room, scan, columns, offset)
             rows, places, sizes, gathered = rows[kept], places[kept], sizes[kept], gathered[kept]
         if kind in self._threadless and layout.tid_offset is not None:
-            columns.tid[rows] = _part(gathered, self.order + "i4", layout.tid_offset)
+            columns.tid[rows] = gathered_part(gathered, self.order + "i4", layout.tid_offset)
         return rows, layout.rows(gathered, RawRows(raw, places * _WORD + _SIZE_BYTES, sizes))
 
     def _undamaged(
@@ -223,22 +225,6 @@ def _block(
         rows=rows,
         fields=fields,
     )
-
-
-def _gather(raw: NDArray[np.uint8], places: NDArray[np.int64], size: int) -> NDArray[np.void]:
-    """Return `size` bytes from each place (in words), one contiguous row each."""
-    rows = max((len(raw) - size) // _WORD + 1, 0)
-    if rows == 0:
-        return np.zeros(len(places) and 0, f"V{size}")
-    view = np.ndarray((rows,), f"V{size}", buffer=raw.data, strides=(_WORD,))
-    return view[places]
-
-
-def _part(gathered: NDArray[np.void], dtype: str, offset: int) -> NDArray[np.int64]:
-    """Return one number of each gathered row, in native byte order."""
-    part = np.dtype({"names": ["part"], "formats": [dtype], "offsets": [offset], "itemsize": gathered.dtype.itemsize})
-    strided = gathered.view(part)["part"]
-    return strided.astype(strided.dtype.newbyteorder("="))
 
 
 def _raw_places(

@@ -31,28 +31,32 @@ class RawRows:
     """Where the raw records of some events lie in a block."""
 
     block: NDArray[np.uint8]
-    starts: NDArray[np.int64]  # byte of each record's first byte (common_type)
+    starts: NDArray[np.int64]  # place of each record's first byte (common_type)
     sizes: NDArray[np.int64]  # bytes of each record
 
 
 class FieldLayout:
-    """How the fields of one tracepoint lie in its raw record."""
+    """How the fields of one tracepoint lie in its raw record, and how records are gathered.
 
-    def __init__(self, event: EventFormat, order: str) -> None:
+    Records are gathered from places that are multiples of `unit` bytes, in multiples of it, with the `before` bytes
+    that stand in front of each: in perf.data the record's own size does, so that the record itself is off by 4.
+    """
+
+    def __init__(self, event: EventFormat, order: str, *, before: int = 0, unit: int = 4) -> None:
         self.event = event
         self.order = order
+        self.before = before
         self.stored = [f for f in event.fields if f.name not in _DERIVED]
-        self.tid_offset = next((4 + f.offset for f in event.fields if f.name == "common_pid"), None)
+        self.tid_offset = next((before + f.offset for f in event.fields if f.name == "common_pid"), None)
         """Where in a gathered record the kernel's own note of the thread stands."""
         self.fixed = [f for f in self.stored if not _is_tail(f)]
         self.size = max((f.offset + f.size for f in self.fixed), default=0)
-        # The record stands 4 bytes behind a multiple of 8: its own size comes first.
-        self.gather_size = -(-(4 + self.size) // 8) * 8
+        self.gather_size = -(-max(before + self.size, 1) // unit) * unit
         self.dtype = np.dtype(
             {
-                "names": ["raw_size", *(f.name for f in self.fixed)],
-                "formats": [order + "u4", *(self._numpy_type(f) for f in self.fixed)],
-                "offsets": [0, *(4 + f.offset for f in self.fixed)],
+                "names": [f.name for f in self.fixed],
+                "formats": [self._numpy_type(f) for f in self.fixed],
+                "offsets": [before + f.offset for f in self.fixed],
                 "itemsize": self.gather_size,
             }
         )
@@ -138,6 +142,22 @@ class DecodedFields:
         return pa.FixedSizeBinaryArray.from_buffers(
             pa.binary(field.size), len(strided), [None, pa.py_buffer(content.tobytes())]
         )
+
+
+def gather(raw: NDArray[np.uint8], places: NDArray[np.int64], size: int, unit: int) -> NDArray[np.void]:
+    """Return `size` bytes from each place (in units), one contiguous row each."""
+    rows = max((len(raw) - size) // unit + 1, 0)
+    if rows == 0:
+        return np.zeros(0, f"V{size}")
+    view = np.ndarray((rows,), f"V{size}", buffer=raw.data, strides=(unit,))
+    return view[places]
+
+
+def gathered_part(gathered: NDArray[np.void], dtype: str, offset: int) -> NDArray[np.int64]:
+    """Return one number of each gathered row, in native byte order."""
+    part = np.dtype({"names": ["part"], "formats": [dtype], "offsets": [offset], "itemsize": gathered.dtype.itemsize})
+    strided = gathered.view(part)["part"]
+    return strided.astype(strided.dtype.newbyteorder("="))
 
 
 def _is_tail(field: Field) -> bool:
