@@ -1,12 +1,24 @@
-"""One row of a table of `perf stat`, read from its right end: threads' names, on the left, hold anything."""
+"""One row of a table of `perf stat`, read from its right end: threads' names, on the left, hold anything.
+
+Names with blanks are those of 2009: of perf before 2.6.31, and of the perfstat that it grew out of, whose rows end
+with (events) or (msecs); Documentation/perf_counter/perfstat.c of Linux 2.6.30's time prints them.
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kvmtrace.formats.perf_stat.grouping import Number, read_number
+from kvmtrace.formats.perf_stat.counters import (
+    INSTANCES,
+    METRICS,
+    TRACEPOINT,
+    Row,
+    doubts_of,
+    is_known_event,
+    split_event,
+)
+from kvmtrace.formats.perf_stat.grouping import DECIMAL, Number, as_share, read_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,31 +27,27 @@ LONGEST = 4096
 """Characters of a line beyond which it is no row."""
 
 _VALUE_END = 18  # column that perf right-aligns values to (COUNTS_LEN)
-_EXACT = 2.0**53
-_SIGNED = 2.0**63
 
 _WORD = re.compile(r"[^ \t]+")
 _SHARE = re.compile(
-    r"[\[(](?:scaled from)?[ \t]*([0-9]{1,3}[.,][0-9]{1,9})%[ \t]*[\])]"
+    rf"[\[(](?:scaled from)?[ \t]*([0-9]{{1,3}}{DECIMAL}[0-9]{{1,9}})%[ \t]*[\])]"
 )  # (75.00%); perf 3.1 to 3.9 [75.00%]; before: (scaled from 75.00%)
-_ERROR = re.compile(r"\([ \t]*\+-[ \t]*([0-9]{1,15}[.,][0-9]{1,9})%[ \t]*\)")
+_ERROR = re.compile(rf"\([ \t]*\+-[ \t]*([0-9]{{1,15}}{DECIMAL}[0-9]{{1,9}})%[ \t]*\)")
 
-_MODIFIERS = "[ukhGHpPSDIWeb]+"
-_TRACEPOINT = re.compile(rf"([A-Za-z_][\w-]*):(?!{_MODIFIERS}$)([A-Za-z_][\w.-]*(?::{_MODIFIERS})?)", re.ASCII)
-_PMU_EVENT = re.compile(r"[A-Za-z_][\w.-]*/[^/\s]*/[A-Za-z]*", re.ASCII)
-_GENERIC_EVENT = re.compile(
-    r"(?:cycles|cpu-cycles|ref-cycles|bus-cycles|instructions|branches|branch-instructions|branch-misses"
-    r"|cache-references|cache-misses|stalled-cycles-(?:frontend|backend)|task-clock(?:-msecs)?|cpu-clock(?:-msecs)?"
-    r"|(?:page|minor|major|alignment|emulation)-faults|faults|context-switches|cs|(?:cpu-|CPU-)?migrations"
-    r"|cgroup-switches|dummy|bpf-output|duration_time|user_time|system_time|r[0-9a-f]{2,16}"
-    rf"|(?:L1-[di]cache|LLC|[di]TLB|branch|node)-(?:load|store|prefetch)(?:s|es)?(?:-misses)?)(?::{_MODIFIERS})?",
-)
 _OTHER_EVENT = re.compile(r"[A-Za-z_][\w.:=@%/{}+,-]*", re.ASCII)
 _UNIT = re.compile(r"[A-Za-z%][\w%/.-]*", re.ASCII)
+_OLD_NAME = re.compile(
+    r"(?<=[ \t])(?P<name>(?:cpu|task) clock ticks|CPU (?:cycles|migrations)|(?:cache|branch) misses|cache references"
+    r"|bus cycles|context switches|(?:minor|major) faults|pagefaults"
+    r"|[A-Za-z][\w:-]{0,40}(?=[ \t]+\((?:events|msecs)\)))(?:[ \t]+\((?P<unit>events|msecs)\))?[ \t]*$",
+    re.ASCII,
+)
 _OLD_MSEC = "-msecs"  # before 3.0 the unit was in the name
 
+_MARK_DOUBT = "the mark in this value is read as grouping; it may be a decimal mark"
+
 _CPU = re.compile(r"CPU[0-9]+")
-_TOPOLOGY = re.compile(r"((?:S|D|N)[0-9]+(?:-[A-Z]+[0-9]+)*)[ \t]+[0-9]+")  # S0-D0-C1 2: two CPUs counted
+_TOPOLOGY = re.compile(r"((?:S|D|N)-?[0-9]+(?:-[A-Z]+-?[0-9]+)*)[ \t]+([0-9]{1,6})")  # S0-D0-C1 2: two CPUs counted
 _LONGEST_COMM = 63  # characters; kernel threads have the longest names
 
 
@@ -47,52 +55,43 @@ class UnreadableRowError(ValueError):
     """A line is no counter row, or not one that can be read for certain; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A row, its fields named as the columns of `schema.COUNTERS`; `doubts` are readings that are not certain."""
+def read_row(text: str, line: int, mark: str | None, interval_end_ns: int | None = None) -> Row:
+    """Read line number `line` of a table whose decimal mark is `mark` (None: not known), without its time (-I).
 
-    line: int
-    event: str
-    system: str | None
-    value: float | None
-    unit: str | None
-    state: str
-    running_share: float | None
-    stderr_share: float | None
-    scope: str | None
-    has_metric: bool
-    doubts: tuple[str, ...]
-
-
-def read_row(text: str, line: int, mark: str | None) -> Row:
-    """Read line number `line` of a table whose decimal mark is `mark` (None: not known)."""
+    UnreadableRowError: it is no row, or not one that can be read for certain.
+    """
     if len(text) > LONGEST:
         raise UnreadableRowError("too long")
     body, running_share, stderr_share = _split_tail(text)
     body, has_metric = _split_metric(body)
-    words = list(_WORD.finditer(body))
-    event, unit = _take_name(words)
-    state, number, scope = _read_value(body, words, mark)
-    tracepoint = _TRACEPOINT.fullmatch(event)
+    old = _OLD_NAME.search(body)
+    words = list(_WORD.finditer(body[: old.start()] if old else body))
+    event, unit = _read_old_name(old) if old else _take_name(words)
+    state, number, scope, instances = _read_value(body, words, mark)
+    system, name = split_event(event)
     aligned = bool(words) and words[-1].end() >= _VALUE_END
-    if not aligned and not (tracepoint or _PMU_EVENT.fullmatch(event) or _GENERIC_EVENT.fullmatch(event)):
+    if not (aligned or old or is_known_event(event)):
         raise UnreadableRowError("it may be output of the workload")
-    if tracepoint and unit:
+    if system and unit:
         raise UnreadableRowError("a word between value and event")
     if number and not number.whole and unit is None and "/" not in event:
         raise UnreadableRowError("a count with decimals")
+    value = number.value if number else None
+    may_be_decimal = number is not None and not number.certain and (unit is not None or "/" in event)
     return Row(
         line=line,
-        event=tracepoint[2] if tracepoint else event,
-        system=tracepoint[1] if tracepoint else None,
-        value=number.value if number else None,
+        event=name,
+        system=system,
+        value=value,
         unit=unit,
         state=state,
         running_share=running_share,
         stderr_share=stderr_share,
+        interval_end_ns=interval_end_ns,
         scope=scope,
-        has_metric=has_metric,
-        doubts=tuple(_doubts(number, unit is not None or "/" in event, running_share)),
+        instances=instances,
+        left_out=(*([METRICS] if has_metric else []), *([INSTANCES] if instances is not None else [])),
+        doubts=(*([_MARK_DOUBT] if may_be_decimal else []), *doubts_of(value, running_share)),
     )
 
 
@@ -103,7 +102,7 @@ def looks_like_row(text: str) -> bool:
     words = _WORD.findall(body)
     if not words:
         return not has_metric and any(share is not None for share in tail)
-    return words[0][0] in "0123456789<" or any(map(_TRACEPOINT.fullmatch, words))
+    return words[0][0] in "0123456789<" or any(map(TRACEPOINT.fullmatch, words))
 
 
 def _split_tail(text: str) -> tuple[str, float | None, float | None]:
@@ -115,7 +114,7 @@ def _split_tail(text: str) -> tuple[str, float | None, float | None]:
         for pattern in (_SHARE, _ERROR):
             match = pattern.fullmatch(text, start)
             if match and pattern not in shares:
-                shares[pattern] = float(match[1].replace(",", ".") + "e-2")
+                shares[pattern] = as_share(match[1])
                 text = text[:start]
                 break
         else:
@@ -125,6 +124,12 @@ def _split_tail(text: str) -> tuple[str, float | None, float | None]:
 def _split_metric(text: str) -> tuple[str, bool]:
     body, found, _ = f"{text} ".rpartition(" # ")
     return (body, True) if found else (text, False)
+
+
+def _read_old_name(name: re.Match[str]) -> tuple[str, str | None]:
+    """Return event and unit of a row of 2009."""
+    msec = name["unit"] == "msecs" or name["name"].endswith("clock ticks")
+    return name["name"], "msec" if msec else None
 
 
 def _take_name(words: list[re.Match[str]]) -> tuple[str, str | None]:
@@ -142,16 +147,18 @@ def _take_name(words: list[re.Match[str]]) -> tuple[str, str | None]:
     return event, unit
 
 
-def _read_value(body: str, words: list[re.Match[str]], mark: str | None) -> tuple[str, Number | None, str | None]:
-    """Return state, value and scope (None: everything) of a row whose name is taken."""
+def _read_value(
+    body: str, words: list[re.Match[str]], mark: str | None
+) -> tuple[str, Number | None, str | None, int | None]:
+    """Return state, value, scope (None: everything) and what that sums up, of a row whose name is taken."""
     for start, printed in _values(body, words):
         scope = _read_scope(body[:start].strip(" \t"))
         if scope is None:
             continue
         if printed in {"not counted", "not supported"}:
-            return printed, None, scope or None
+            return printed, None, *scope
         try:
-            return "counted", read_number(printed, mark), scope or None
+            return "counted", read_number(printed, mark), *scope
         except ValueError as error:
             raise UnreadableRowError(str(error)) from None
     raise UnreadableRowError("what stands before the event is no value")
@@ -179,23 +186,13 @@ def _is_group(before: re.Match[str], word: re.Match[str]) -> bool:
     )
 
 
-def _read_scope(text: str) -> str | None:
-    """Return what a row counts apart, "" for everything, None if the text is no scope."""
+def _read_scope(text: str) -> tuple[str | None, int | None] | None:
+    """Return what a row counts apart (None: everything) and how many counters that sums up; None: it is no scope."""
     if not text or _CPU.fullmatch(text):
-        return text
+        return text or None, None
     topology = _TOPOLOGY.fullmatch(text)
     if topology:
-        return topology[1]
+        return topology[1], int(topology[2])
     comm, _, tid = text.rpartition("-")
-    return text if 0 < len(comm) <= _LONGEST_COMM and re.fullmatch("[0-9]{1,10}", tid) else None
-
-
-def _doubts(number: Number | None, may_have_decimals: bool, running_share: float | None) -> Iterator[str]:
-    if number and may_have_decimals and not number.certain:
-        yield "the mark in this value is read as grouping; it may be a decimal mark"
-    if number and number.value >= _SIGNED:
-        yield "this value is above 2^63: a difference that wrapped, not a count"
-    elif number and number.value > _EXACT:
-        yield "this value is above 2^53: its last digits are not kept"
-    if running_share is not None and running_share > 1:
-        yield "the counter ran for more than 100% of its time"
+    is_thread = 0 < len(comm) <= _LONGEST_COMM and re.fullmatch("[0-9]{1,10}", tid)
+    return (text, None) if is_thread else None
