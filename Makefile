@@ -5,7 +5,8 @@
 #     make lint           ruff, import-linter, sqlfluff
 #     make types          mypy
 #     make tests          pytest, with the built wheel
-#     make bench          times and memory beside perf (BENCH=400k for a quick look, BENCH=40M for a large file)
+#     make fuzz           damaged inputs of every format (FUZZ_SECONDS=600 for longer)
+#     make bench          times and memory beside perf and trace-cmd (BENCH=400k: a quick look, BENCH=40M: large files)
 #     make format         format the code and mend what ruff can mend
 #     make docs           write again what the docs take from the code: tables, the demo's output
 #     make constraints    newest versions of every dependency into constraints.txt
@@ -13,13 +14,14 @@
 
 PYTHON ?= python3
 JOBS ?= 2
+FUZZ_SECONDS ?= 60
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RECORDINGS := tests/data/recordings
 DEMO := demo
 
-.PHONY: help demo test lint types tests bench format docs constraints clean
+.PHONY: help demo test lint types tests fuzz bench format docs constraints clean
 .NOTPARALLEL:
 
 help:
@@ -63,6 +65,9 @@ types: $(VENV)/.development
 
 tests: $(VENV)/.development
 	$(BIN)/pytest -n $(JOBS)
+
+fuzz: $(VENV)/.development
+	$(BIN)/python -m tests.fuzz $(FUZZ_SECONDS)
 
 bench: $(VENV)/.development
 	$(BIN)/python -m benchmarks.bench $(BENCH)

@@ -3,6 +3,7 @@
     KvmtraceError                 never raised itself
     ├── UsageError            2   a name, option or statement that the user must change
     ├── InputError            3   a file that cannot be read as a recording: names file and place
+    │   └── UnknownFormatError    none of the formats that are read
     ├── StoreError            3   the store cannot be read or written
     └── CheckFailedError      1   the work was done and a check that was asked for failed
 
@@ -50,6 +51,10 @@ class InputError(KvmtraceError):
     def __init__(self, file: str, message: str, *, where: int | None = None, hint: str | None = None) -> None:
         place = file if where is None else f"{file}:{where}"
         super().__init__(f"{place}: {message}", hint=hint)
+
+
+class UnknownFormatError(InputError):
+    """A file holds none of the formats that are read: in an archive it is passed over."""
 
 
 class StoreError(KvmtraceError):

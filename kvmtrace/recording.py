@@ -93,10 +93,14 @@ class Facts:
     left_out: list[str] = field(default_factory=list)  # sample fields that are not stored (callchain, …)
     records: dict[str, int] = field(default_factory=dict)  # records of the source by type, all of them
     not_stored: dict[str, int] = field(default_factory=dict)  # what → samples of the source that have no row
-    threads: dict[tuple[int, int], str] = field(default_factory=dict)  # (pid, tid) → name
+    threads: dict[tuple[int, int], str] = field(default_factory=dict)  # (pid, tid) → name, before the first block
     samples: dict[int, int] = field(default_factory=dict)  # kind → samples in the source
+    tells_enabled: bool = True  # events are all that were enabled, also those that never fired
     has_times: bool = True  # events have time stamps
     has_processes: bool = True  # events know the process of their thread
+    part: str | None = None  # what tells this run from the others of its source
+    vcpu_threads: dict[int, tuple[str, int]] = field(default_factory=dict)  # tid → (VM, vCPU), as the recorder says
+    session: dict[str, Any] = field(default_factory=dict)  # trace ids of a session's host and guests, clock shifts
 
 
 class Fields(Protocol):
@@ -122,6 +126,7 @@ class EventBlock:
     fields: Mapping[int, Fields]  # kind → its rows' own fields
     watermark_ns: int = NO_WATERMARK  # no later block has an event at or before this time
     losses: tuple[Loss, ...] = ()
+    threads: Mapping[tuple[int, int], str] = field(default_factory=dict)  # (pid, tid) → name, told in this block
 
 
 class Recording(Protocol):
@@ -131,16 +136,23 @@ class Recording(Protocol):
     notes: Notes  # grows while blocks are read
 
     def blocks(self) -> Iterator[EventBlock]:
-        """Read the source once, from its start to its end; `facts` is complete afterwards."""
+        """Read the source once, from its start to its end; `facts` is complete afterwards.
+
+        Blocks are read ahead, so what is told while they are read is told by them, not by `facts`.
+        """
 
 
 @dataclass(frozen=True, slots=True)
-class CounterSet:
-    """A source of counters: one run's `counters` table and what is known beside it."""
+class TableSet:
+    """A source of figures that somebody else worked out: the rows of one table, and what is known beside them."""
 
     facts: Facts
-    counters: pa.Table
-    elapsed_ns: int | None
-    enabled_ns: int | None
-    part: str | None = None  # what tells this run from the others of its source
+    table: str  # counters, exit_summaries, benchmarks: the name of its table in `schema.TABLES`
+    rows: pa.Table  # in that table's columns
+    elapsed_ns: int | None = None
+    enabled_ns: int | None = None
     notes: tuple[Note, ...] = ()
+
+
+Content = Recording | TableSet
+"""What one run is made of; an input may hold several."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VERSION = "1.1"
+VERSION = "1.2"
 """Schema version, `major.minor`; a reader refuses a newer major and reads a missing column as null."""
 
 
@@ -68,11 +68,11 @@ EXITS = Table(
         Column("entry_ts_ns", "int64", "time of the next entry of that vCPU"),
         Column("latency_ns", "int64", "time out of the guest: exit to next entry"),
         Column("guest_ns", "int64", "time in the guest: previous entry to this exit"),
-        Column("isa", "string", "what the reason code is a code of: VMX, SVM, trap, EC, exception, interrupt"),
+        Column("isa", "string", "what the reason code is a code of: VMX, SVM, trap, EC, exception, interrupt, SIE, …"),
         Column("reason_code", "int64", "exit reason as recorded, flags masked"),
         Column("reason", "string", "exit reason, as the recording's own print fmt names it"),
         Column("idle", "bool", "the guest waited (HLT, MWAIT, …): waiting, not cost", nullable=False),
-        Column("detail_kind", "string", "what detail is: msr, port, gpa, hypercall, cpuid, cr, …"),
+        Column("detail_kind", "string", "what detail is: msr, port, gpa, hypercall, cpuid, cr, sigp, diag, …"),
         Column("detail", "uint64", "the MSR, port, address, … that the exit was about"),
         Column("detail_name", "string", "name of the detail, where it has one"),
         Column("detail_from", "string", "event and field that gave the detail; null: not recorded"),
@@ -123,9 +123,14 @@ LATENCY_BUCKETS = Table(
 
 COUNTERS = Table(
     "counters",
-    "What `perf stat` says: one row for each counter it printed.",
+    "What `perf stat`, kvm_stat and KVM's statistics say: one row for each counter printed.",
     (
-        Column("event", "string", "event as perf stat names it, without its system (kvm_exit)", nullable=False),
+        Column(
+            "event",
+            "string",
+            "event or statistic as its source names it, without its system (kvm_exit)",
+            nullable=False,
+        ),
         Column("system", "string", "system of a tracepoint (kvm); null: not a tracepoint"),
         Column("value", "double", "what was counted; null: not counted or not supported"),
         Column("unit", "string", "unit of value; null: a count of events"),
@@ -136,7 +141,52 @@ COUNTERS = Table(
         Column("stderr_share", "double", "standard error of the mean of the repeats, relative to it, 0 to 1"),
         Column("repeats", "int64", "runs that value is the mean of"),
         Column("interval_end_ns", "int64", "end of the interval since the start (-I)"),
-        Column("scope", "string", "what is counted apart (CPU0, S0, a thread); null: everything"),
+        Column("scope", "string", "what is counted apart (CPU0, S0, a thread, a VM); null: everything"),
+        Column("part", "string", "part of the event that is counted: in kvm_stat an exit reason; null: all of it"),
+        Column("rate_per_s", "double", "events in a second, as printed; null: not printed"),
+        Column("logged_at", "string", "wall clock of the row as logged, ISO 8601; null: not logged"),
+        Column("line", "int64", "line of the source"),
+    ),
+)
+
+EXIT_SUMMARIES = Table(
+    "exit_summaries",
+    "What `perf kvm stat` says: one row for each row that it printed.",
+    (
+        Column("event_kind", "string", "what the rows are: vmexit, mmio, ioport, msr, hcall", nullable=False),
+        Column("reason", "string", "exit reason, address, port, MSR or hypercall, as printed", nullable=False),
+        Column("detail_kind", "string", "what detail is, as in exits; null: reason names an exit reason"),
+        Column("detail", "uint64", "the MSR, port, address, … of the row"),
+        Column("detail_name", "string", "name of the detail, where the source gives one"),
+        Column("direction", "string", "read or write, where the row tells it"),
+        Column("samples", "int64", "exits of the row"),
+        Column("samples_share", "double", "part of all exits, 0 to 1, as printed"),
+        Column("time_share", "double", "part of all time, 0 to 1, as printed"),
+        Column("min_ns", "double", "shortest time, as printed"),
+        Column("max_ns", "double", "longest time, as printed"),
+        Column("mean_ns", "double", "mean time, as printed"),
+        Column("total_ns", "double", "time of all exits of the row, as printed; null: not printed"),
+        Column("stderr_share", "double", "standard error of the mean, relative to it, 0 to 1, as printed (+-)"),
+        Column("time_is", "string", "out of the guest, or in the guest (perf on arm64 and riscv); null: not told"),
+        Column("scope", "string", "VMs and vCPUs that the table is of, as its heading says"),
+        Column("logged_at", "string", "wall clock of the table, as printed (perf kvm stat live)"),
+        Column("line", "int64", "line of the source"),
+    ),
+)
+
+BENCHMARKS = Table(
+    "benchmarks",
+    "What benchmarks say: kvm-unit-tests and lists of cycles, one row for each figure or verdict.",
+    (
+        Column("suite", "string", "what printed the row (kvm-unit-tests); null: not told"),
+        Column("test", "string", "test that the row is of (vmexit); null: not told"),
+        Column("name", "string", "what was measured or checked, as printed", nullable=False),
+        Column("value", "double", "the figure; null: a verdict, or skipped"),
+        Column("unit", "string", "unit of value as given: cycles, ns, us, …; null: not given"),
+        Column("statistic", "string", "what value is of its samples: mean, total, …; null: not told"),
+        Column("clock", "string", "clock that counts the unit (TSC); null: not told"),
+        Column("state", "string", "measured, pass, fail, xpass, xfail, kfail, skip, info, abort", nullable=False),
+        Column("message", "string", "what stands behind the verdict, or beside the figure"),
         Column("line", "int64", "line of the source"),
     ),
 )
@@ -163,5 +213,7 @@ THREADS = Table(
     ),
 )
 
-TABLES = {table.name: table for table in (EXITS, LATENCY_BUCKETS, COUNTERS, SYMBOLS, THREADS)}
+TABLES = {
+    table.name: table for table in (EXITS, LATENCY_BUCKETS, COUNTERS, EXIT_SUMMARIES, BENCHMARKS, SYMBOLS, THREADS)
+}
 """Tables of fixed columns, by name."""

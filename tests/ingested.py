@@ -50,7 +50,7 @@ class IngestedRecordings:
 def event_kinds(path: Path) -> list[EventKind]:
     """Return the tracepoints of a perf.data, with their format texts."""
     with open_source(str(path)) as source:
-        recording = detect.read(source)
+        (recording,) = detect.read(source)
         assert isinstance(recording, PerfDataRecording)
         return recording.facts.events
 

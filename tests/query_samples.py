@@ -288,7 +288,7 @@ def make_store(store: Path, arranged: Callable[[pa.Table], pa.Table]) -> Path:
             run_id,
             {"counters": fixed_table("counters", rows)},
             kind="counters",
-            source=Source("004.txt", "perf stat", 1, "blake3:0", part),
+            source=Source("004.txt", "perf-stat", 1, "blake3:0", part),
             elapsed_ns=round(seconds * SECOND),
         )
     catalogue = Catalogue(store)
@@ -303,6 +303,59 @@ def add_interrupts(store: Path, arranged: Callable[[pa.Table], pa.Table] = lambd
     times = {"first_ts_ns": 0, "last_ts_ns": 10_000, "elapsed_ns": 10_000}
     add_run(store, "01cc", {path: arranged(table) for path, table in tables.items()}, **times)
     Catalogue(store).set_label("01cc", Label("interrupts"))
+    return store
+
+
+def add_given(store: Path, arranged: Callable[[pa.Table], pa.Table] = lambda table: table) -> Path:
+    """Add a run of a table of perf kvm stat, called summaries, and one of cycles, called benchmarks."""
+    summaries: list[dict[str, object]] = [
+        {
+            "event_kind": "vmexit",
+            "reason": "MSR_WRITE",
+            "samples": 379929,
+            "samples_share": 0.4136,
+            "time_share": 0.2543,
+            "min_ns": 1900.0,
+            "max_ns": 60180.0,
+            "mean_ns": 2860.0,
+            "total_ns": 1.0866e9,
+            "stderr_share": 0.0003,
+            "time_is": "out of the guest",
+            "scope": "all VMs, all VCPUs",
+            "line": 23,
+        },
+        {"event_kind": "vmexit", "reason": "UNKNOWN", "samples": 2, "line": 24},
+        {"event_kind": "vmexit", "reason": "UNKNOWN", "samples": 1, "line": 25},
+        {
+            "event_kind": "msr",
+            "reason": "0x6e0:W",
+            "detail_kind": "msr",
+            "detail": 0x6E0,
+            "detail_name": "IA32_TSC_DEADLINE",
+            "direction": "write",
+            "samples": 304839,
+            "logged_at": "10:11:12.000013",
+            "line": 25,
+        },
+    ]
+    figures: list[dict[str, object]] = [
+        {"suite": "kvm-unit-tests", "test": "vmexit", "name": "cpuid", "value": 1846.0, "unit": "cycles"},
+        {"name": "NULL hcall", "value": 9587.0, "unit": "cycles", "statistic": "mean", "clock": "timebase"},
+        {"test": "vmexit", "name": "ipi", "state": "skip", "message": "needs 2 vCPUs"},
+    ]
+    benchmarks = [{"state": "measured", "line": line, **row} for line, row in enumerate(figures, 7)]
+    for run_id, table, rows, label in (
+        ("44ee", "exit_summaries", summaries, "summaries"),
+        ("55ff", "benchmarks", benchmarks, "benchmarks"),
+    ):
+        add_run(
+            store,
+            run_id,
+            {table: arranged(fixed_table(table, rows))},
+            kind=table,
+            ingested_at=f"2025-01-01T00:00:00Z-{run_id}",
+        )
+        Catalogue(store).set_label(run_id, Label(label))
     return store
 
 

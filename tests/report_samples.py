@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kvmtrace.report.grouping import BucketRow, sections
 from kvmtrace.report.summary import Bucket, By, Counter, ExitTable, Key, Summary
 from kvmtrace.store.label import Label
 from kvmtrace.store.manifest import Lost, Manifest, Source, Tracepoint
+
+if TYPE_CHECKING:
+    from kvmtrace.report.summary import Row
 
 MSR_DEADLINE = Key("msr", "msr", 0x6E0, "IA32_TSC_DEADLINE")
 MSR_OTHER = Key("msr", "msr", detail_capped=True)
@@ -137,16 +140,60 @@ def counters(*rows: Counter, **facts: Any) -> Summary:  # noqa: ANN401 - any fac
         "lost": (),
         "left_out": (),
     }
-    source = Source("mail.txt", "perf stat", 8183, "blake3:" + "1" * 64, "#1", "Before: 'sleep 1s'")
+    source = Source("mail.txt", "perf-stat", 8183, "blake3:" + "1" * 64, "#1", "Before: 'sleep 1s'")
     told = {"run_id": "a4f425123e406969", "kind": "counters", "source": source, "elapsed_ns": 1_002_100_578}
     return Summary(manifest(**(nothing | told | facts)), Label(), counters=rows or COUNTERS)
 
 
+def given(kind: str, rows: tuple[Row, ...]) -> Summary:
+    """Return the report of a run of figures that somebody else worked out."""
+    source = Source("slides.txt", "perf-kvm-stat", 3497, "blake3:" + "2" * 64)
+    nothing: dict[str, Any] = dict.fromkeys(("tracepoints", "lost", "left_out"), ())
+    told = {"run_id": "c9a646d3d3b2f0aa", "kind": kind, "source": source, "host": {}, "tool": {}, "clock": None}
+    return Summary(manifest(**(nothing | told | {"exits": {}, "elapsed_ns": None})), Label(), given=rows)
+
+
+_SUMMARY: Row = {
+    "event_kind": "vmexit",
+    "reason": "MSR_WRITE",
+    "detail_kind": None,
+    "detail": None,
+    "detail_name": None,
+    "direction": None,
+    "samples": 379929,
+    "samples_share": 0.4136,
+    "time_share": 0.2543,
+    "min_ns": 1900.0,
+    "max_ns": 60180.0,
+    "mean_ns": 2860.0,
+    "total_ns": None,
+    "stderr_share": 0.0003,
+    "time_is": "out of the guest",
+    "scope": None,
+    "logged_at": None,
+}
+SUMMARIES: tuple[Row, ...] = (
+    _SUMMARY,
+    {
+        **dict.fromkeys(_SUMMARY),
+        "event_kind": "msr",
+        "reason": "0x6e0:W",
+        "detail_kind": "msr",
+        "detail": 0x6E0,
+        "detail_name": "IA32_TSC_DEADLINE",
+        "samples": 304839,
+    },
+)
+_FIGURE: Row = dict.fromkeys(("suite", "test", "name", "value", "unit", "statistic", "clock", "state", "message"), None)
+BENCHMARKS: tuple[Row, ...] = (
+    {**_FIGURE, "name": "Upstream virt NULL hcall", "value": 9587.0, "unit": "cycles", "state": "measured"},
+    {**_FIGURE, "name": "vmexit | ipi", "state": "skip", "message": "needs <2> vCPUs"},
+)
 COUNTERS = (
-    Counter(None, "kvm", "kvm_exit", None, 49849.0, "counted", running_share=0.9998),
-    Counter(None, "kvm", "kvm_inj_virq", None, 21115.0, "counted", running_share=0.9998),
-    Counter(None, "kvm", "kvm_pv_eoi", None, 0.0, "counted", running_share=0.9999),
-    Counter(None, "kvm", "kvm_nested_vmrun", None, None, "not supported", counted_rows=0),
-    Counter(None, None, "cycles", None, None, "not counted", counted_rows=0),
-    Counter(None, None, "task-clock", "msec", 1000.25, "counted", running_share=1.0),
+    Counter(None, "kvm", "kvm_exit", None, None, 49849.0, "counted", running_share=0.9998),
+    Counter(None, "kvm", "kvm_inj_virq", None, None, 21115.0, "counted", running_share=0.9998),
+    Counter(None, "kvm", "kvm_pv_eoi", None, None, 0.0, "counted", running_share=0.9999),
+    Counter(None, "kvm", "kvm_nested_vmrun", None, None, None, "not supported", counted_rows=0),
+    Counter(None, None, "cycles", None, None, None, "not counted", counted_rows=0),
+    Counter(None, None, "task-clock", None, "msec", 1000.25, "counted", running_share=1.0),
 )

@@ -103,8 +103,8 @@ def test_runs_lists_the_runs_latest_last(store: Path, capsys: pytest.CaptureFixt
         "run_id,label,source,part,format,kernel,exits,elapsed_s,lost_events,ingested_at\n"
         "00aa,off,00aa.data,,perf.data,,9,3.0,0,2026-01-01T00:00:00Z-00aa\n"
         "11bb,on,11bb.data,,perf.data,,2,3.0,0,2026-01-01T00:00:00Z-11bb\n"
-        "22cc,before,004.txt#1,,perf stat,,,1.002100578,,2026-01-01T00:00:00Z-22cc\n"
-        "33dd,after,004.txt#2,,perf stat,,,1.002039622,,2026-01-01T00:00:00Z-33dd\n"
+        "22cc,before,004.txt#1,,perf-stat,,,1.002100578,,2026-01-01T00:00:00Z-22cc\n"
+        "33dd,after,004.txt#2,,perf-stat,,,1.002039622,,2026-01-01T00:00:00Z-33dd\n"
     )
     assert store.is_dir()
 

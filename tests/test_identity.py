@@ -11,6 +11,7 @@ from reference_pairing import Event, Round, blocks, facts
 from benchmarks.recording_builder import format_text
 from kvmtrace.arch.x86 import X86
 from kvmtrace.exits.builder import ExitBuilder, Exits
+from kvmtrace.exits.identity import identity_rules
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,6 +104,23 @@ def test_two_vms_of_a_process_are_told_apart_whenever_the_second_one_begins(left
     }
     assert found == {(500, "400"), (501, vm)}
     assert builder.vms.split == (set() if vm == "400" else {400})
+
+
+def test_what_the_recorder_says_of_a_thread_counts_more_than_what_can_be_inferred() -> None:
+    steps = [(kind, thread) for thread in (0, 1) for kind in ("kvm_exit", "kvm_entry")]
+    rounds = [Round([Event(10 * n, kind, thread, 0, 0, 0)]) for n, (kind, thread) in enumerate(steps)]
+    recorded = facts()
+    recorded.vcpu_threads = {500: ("debian", 0)}
+    builder = ExitBuilder(recorded, X86(recorded))
+    settled = [*(part for block in blocks(rounds) for part in builder.add(block)), *builder.finish()]
+    found = {
+        (tid, builder.vms.names[index])
+        for part in settled
+        if isinstance(part, Exits)
+        for tid, index in zip(part.tid.tolist(), part.vm.tolist(), strict=True)
+    }
+    assert found == {(500, "debian"), (501, "400")}
+    assert identity_rules(builder)[0].endswith("as the recorder says of the session's guests")
 
 
 def test_a_vcpu_that_goes_on_in_another_thread_stays_in_its_vm(tmp_path: Path) -> None:

@@ -230,12 +230,10 @@ def test_good_files_are_ingested_where_another_one_is_bad(
     assert (said.code, said.out) == (3, [manifest.run_id for manifest in manifests(store)])
     assert len(said.out) == 2
     errors = [line for line in said.err if line.startswith(("kvmtrace: error: ", "hint: "))]
+    unknown = "expected figures of KVM in a format that is known"
     assert errors == [
-        f"kvmtrace: error: {text}: expected a perf.data file or the text of perf stat, found some other text",
-        (
-            "hint: record with `perf record -e 'kvm:*' -a`, "
-            "or save the table that `perf stat -e 'kvm:*' -a sleep 1` prints"
-        ),
+        f"kvmtrace: error: {text}: {unknown}, found a text that begins 'nothing to read'",
+        "hint: `kvmtrace formats` lists what is read; --format NAME names one",
         f"kvmtrace: error: {tmp_path}/missing: cannot be opened: No such file or directory",
         "kvmtrace: error: 2 of 4 files: not ingested",
     ]
@@ -249,7 +247,7 @@ def test_what_is_no_readable_file_is_one_error(ingest: Callable[..., Said], tmp_
     for path, error in (
         (tmp_path, f"{tmp_path}: expected a recording, found a folder"),
         (tmp_path / "missing", f"{tmp_path}/missing: cannot be opened: No such file or directory"),
-        (empty, f"{empty}: expected a perf.data file or the text of perf stat, found an empty file"),
+        (empty, f"{empty}: expected figures of KVM, found an empty file"),
         (empty / "below", f"{empty}/below: cannot be opened: Not a directory"),
         (loop, f"{loop}: cannot be opened: Too many levels of symbolic links"),
     ):

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from query_samples import SECOND, U32, U64, add_interrupts, make_store, turned
+from query_samples import SECOND, U32, U64, add_given, add_interrupts, make_store, turned
 from store_builder import add_run, event
 
 from kvmtrace import queries
@@ -21,6 +21,8 @@ LIBRARY = {query.name: query for query in queries.catalogue()}
 OWN = sorted(name for name in LIBRARY if not name.startswith("report/"))  # those of the report are tested with it
 
 PARAMETERS = {
+    "benchmarks": {"run_id": "benchmarks"},
+    "exit-summaries": {"run_id": "summaries"},
     "exits-before-after": {"base_run_id": "off", "new_run_id": "on"},
     "exits-by-detail": {"top": "6"},
     "rate-over-time": {"step_s": "0.75"},
@@ -33,12 +35,12 @@ PARAMETERS = {
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return add_interrupts(make_store(tmp_path_factory.mktemp("queries") / "store", lambda table: table))
+    return add_given(add_interrupts(make_store(tmp_path_factory.mktemp("queries") / "store", lambda table: table)))
 
 
 @pytest.fixture(scope="module")
 def backwards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return add_interrupts(make_store(tmp_path_factory.mktemp("queries") / "store", turned), turned)
+    return add_given(add_interrupts(make_store(tmp_path_factory.mktemp("queries") / "store", turned), turned), turned)
 
 
 def answer(store: Path, name: str, **parameters: object) -> Result:

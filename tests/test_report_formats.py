@@ -35,6 +35,8 @@ REPORTS = {
     "split": [samples.exits(rows=samples.SPLIT_ROWS)],
     "no_exits": [samples.no_exits()],
     "counters": [samples.counters()],
+    "exit_summaries": [samples.given("exit_summaries", samples.SUMMARIES)],
+    "benchmarks": [samples.given("benchmarks", samples.BENCHMARKS)],
     "two_runs": [samples.exits(), samples.exits(run_id="b541b14193e6bc04", lost=())],
 }
 
@@ -44,6 +46,14 @@ REPORTS = {
 def test_each_format_writes_the_bytes_of_its_golden_file(name: str, extension: str) -> None:
     golden = GOLDEN / f"{name}.{extension}"
     assert FORMATS[extension](REPORTS[name]).encode() == golden.read_bytes()
+
+
+def test_a_table_without_rows_is_reported_as_such() -> None:
+    empty = samples.given("exit_summaries", ())
+    assert "recorded  0 rows" in text.render([empty])
+    assert "The table has no rows" in text.render([empty])
+    assert json.loads(machine.to_json([empty]))[0]["exit_summaries"] == []
+    assert machine.to_csv([empty]) == "run_id\n"
 
 
 def test_csv_and_json_have_the_same_rows() -> None:

@@ -77,6 +77,37 @@ def test_a_recording_without_exits_says_why(tracepoints: tuple[Tracepoint, ...],
     assert told in warning
 
 
+def test_where_only_fired_tracepoints_are_told_no_other_is_said_to_have_been_off() -> None:
+    summary = samples.no_exits(tells_enabled=False)
+    assert wording.warnings(summary) == [
+        "No exits: kvm:kvm_exit was not recorded (it never fired, or was not enabled)."
+    ]
+    assert wording.footnotes(summary) == ["What is not listed never fired, or was not enabled."]
+    shown = text.render([summary])
+    assert "3 tracepoints fired, 4,000,001 events; which others were enabled is not told" in shown
+    unrecorded = samples.exits(
+        rows=[samples.bucket_row(Key("io"), [1000], userspace=None)], tracepoints=(), tells_enabled=False
+    )
+    assert "(kvm:kvm_userspace_exit never fired, or was not enabled)" in text.render([unrecorded])
+
+
+def test_the_other_recordings_of_a_session_are_named() -> None:
+    guests = [{"name": "debian", "trace_id": "0x2", "vcpus": {"0": 7}}, {"name": "suse", "trace_id": "0x3"}]
+    host = samples.exits(session={"trace_id": "0x1", "guests": guests})
+    assert "session  " in text.render([host])
+    assert wording.session_told(host.manifest) == "trace 0x1; guests debian 0x2 and suse 0x3"
+    guest = samples.exits(session={"trace_id": "0x2", "peer_trace_id": "0x1"})
+    assert wording.session_told(guest.manifest) == "trace 0x2; host 0x1"
+    assert wording.session_told(samples.exits(session={"trace_id": "0x1"}).manifest) is None
+
+
+def test_entries_are_those_of_the_tracepoints_where_no_architecture_is_told() -> None:
+    untimed = [samples.bucket_row(Key("H_DATA_STORAGE"), [], n=10)]
+    names = (("kvm_hv", "kvm_guest_exit"), ("kvm_hv", "kvm_guest_enter"))
+    tracepoints = tuple(Tracepoint(*name, 10, 10) for name in names)
+    assert wording.warnings(samples.exits(rows=untimed, lost=(), host={}, tracepoints=tracepoints)) == []
+
+
 def test_exits_without_recorded_entries_say_why_they_have_no_latency() -> None:
     untimed = [samples.bucket_row(Key("msr"), [], n=10)]
     tracepoints = (Tracepoint("kvm", "kvm_exit", 10, 10),)
@@ -142,10 +173,10 @@ def test_rates_use_the_enabled_time_where_it_is_told() -> None:
 
 def test_counters_per_injected_interrupt_are_of_the_same_scope() -> None:
     summary = samples.counters(
-        Counter("CPU0", "kvm", "kvm_exit", None, 30.0, "counted"),
-        Counter("CPU1", "kvm", "kvm_exit", None, 40.0, "counted"),
-        Counter("CPU0", "kvm", "kvm_inj_virq", None, 10.0, "counted"),
-        Counter("CPU1", "kvm", "kvm_inj_virq", None, 0.0, "counted"),
+        Counter("CPU0", "kvm", "kvm_exit", None, None, 30.0, "counted"),
+        Counter("CPU1", "kvm", "kvm_exit", None, None, 40.0, "counted"),
+        Counter("CPU0", "kvm", "kvm_inj_virq", None, None, 10.0, "counted"),
+        Counter("CPU1", "kvm", "kvm_inj_virq", None, None, 0.0, "counted"),
     )
     assert [summary.per_injection(counter) for counter in summary.counters] == [3.0, None, 1.0, None]
 
@@ -160,8 +191,8 @@ def test_exits_per_injected_interrupt_are_left_out_where_interrupts_were_not_rec
 
 def test_counters_say_what_their_columns_are_of() -> None:
     summary = samples.counters(
-        Counter(None, "kvm", "kvm_exit", None, 12.5, "counted", stderr_share=0.0125, repeats=5),
-        Counter(None, "kvm", "kvm_pio", None, 9.0, "counted, not counted", source_rows=10, counted_rows=9),
+        Counter(None, "kvm", "kvm_exit", None, None, 12.5, "counted", stderr_share=0.0125, repeats=5),
+        Counter(None, "kvm", "kvm_pio", None, None, 9.0, "counted, not counted", source_rows=10, counted_rows=9),
     )
     shown = text.render([summary])
     assert "means of 5 repeats" in shown
@@ -172,7 +203,7 @@ def test_counters_say_what_their_columns_are_of() -> None:
 
 def test_counters_of_intervals_are_rated_by_the_end_of_the_last_one_where_no_time_is_told() -> None:
     summary = samples.counters(
-        Counter(None, "kvm", "kvm_exit", None, 10.0, "counted", source_rows=2, interval_end_ns=200_000_000),
+        Counter(None, "kvm", "kvm_exit", None, None, 10.0, "counted", source_rows=2, interval_end_ns=200_000_000),
         elapsed_ns=None,
     )
     assert summary.rate_time is not None

@@ -178,3 +178,11 @@ def test_as_many_threads_as_events_have_numbers_in_time() -> None:
     assert threads.vcpu[codes[:5]].tolist() == [0, 1, 1, 2, 3]  # the name counts, whoever had the number before
     assert sorted(set(threads.vcpu[codes].tolist())) == list(range(MANY - 1))
     assert inferred.holds(codes).all()
+
+
+def test_a_thread_runs_the_vcpu_that_the_recorder_says() -> None:
+    threads = Threads()
+    codes = threads.codes(np.full(3, -1, np.int32), np.array([7, 8, 9], np.int32))
+    facts = Facts("trace.dat", threads={(-1, 8): "CPU 1/KVM"}, vcpu_threads={8: ("guest", 5), 9: ("guest", 0)})
+    InferredVcpus(facts, threads).learn(codes)
+    assert threads.vcpu[codes].tolist() == [0, 5, 0]  # what is told counts, whoever had the number before

@@ -60,7 +60,7 @@ def test_run_id_comes_from_the_folder_whatever_the_path_of_the_store_says(tmp_pa
 
 
 def test_runs_are_what_the_manifests_and_labels_say(store: Path) -> None:
-    source = Source("mail.txt", "perf stat", 9, "blake3:0", part="#2", part_label="after")
+    source = Source("mail.txt", "perf-stat", 9, "blake3:0", part="#2", part_label="after")
     add_run(store, "aa", source=source, kind="counters", elapsed_ns=5, enabled_ns=4)
     add_run(
         store,
@@ -82,7 +82,7 @@ def test_runs_are_what_the_manifests_and_labels_say(store: Path) -> None:
     assert (aa["source"], aa["part_label"], aa["format"], aa["kind"]) == (
         "mail.txt#2",
         "after",
-        "perf stat",
+        "perf-stat",
         "counters",
     )
     assert (aa["elapsed_ns"], aa["enabled_ns"]) == (5, 4)
@@ -92,6 +92,20 @@ def test_runs_are_what_the_manifests_and_labels_say(store: Path) -> None:
     assert tags == [(None,), ("1",)]
     assert lost == [("LOST", 0, 3, 8), ("LOST_SAMPLES", None, 4, None)]
     assert notes == [("bb", "offset 8", "damaged", 2)]
+
+
+def test_runs_of_one_session_know_each_other(store: Path) -> None:
+    guest = {"name": "debian", "trace_id": "0x2", "vcpus": {"0": 7}}
+    add_run(
+        store,
+        "aa",
+        source=Source("host.dat", "trace.dat", 9, "blake3:0"),
+        session={"trace_id": "0x1", "guests": [guest]},
+    )
+    add_run(store, "bb", session={"trace_id": "0x2", "peer_trace_id": "0x1"})
+    add_run(store, "cc")
+    pairs = "SELECT a.run_id, b.run_id FROM runs AS a, runs AS b WHERE list_contains(a.peers, b.trace_id) ORDER BY ALL"
+    assert rows(store, pairs) == [("aa", "bb"), ("bb", "aa")]
 
 
 def test_tracepoints_tell_those_that_never_fired(store: Path) -> None:

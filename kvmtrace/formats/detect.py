@@ -1,42 +1,146 @@
-"""Which reader reads an input: told by its first bytes, never by its name."""
+"""Which format an input is of: told by its content, never by its name."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from difflib import get_close_matches
+from functools import cache
+from typing import TYPE_CHECKING, cast
 
-from kvmtrace.errors import InputError
-from kvmtrace.formats import perf_data, perf_stat
+from kvmtrace.errors import InputError, UnknownFormatError, UsageError
+from kvmtrace.formats.format import Format, RecordingFormat, TableFormat
+from kvmtrace.recording import Note, TableSet
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kvmtrace.formats.source import Source
-    from kvmtrace.recording import CounterSet, Recording
+    from kvmtrace.recording import Content
 
-_MAX_TEXT = 1 << 22
-
-
-def read(source: Source) -> Recording | list[CounterSet]:
-    """Return the recording, or the sets of counters, that an input holds. InputError: none that we read."""
-    head = source.head()
-    if perf_data.recognises(head):
-        return perf_data.PerfDataRecording(source)
-    if perf_stat.recognises(head):
-        if source.size > _MAX_TEXT:
-            raise InputError(source.path, f"expected at most {_MAX_TEXT} bytes of perf stat text, found {source.size}")
-        return perf_stat.read(perf_stat.decode(source.read_at(0, _MAX_TEXT)), source.path)
-    raise InputError(source.path, f"expected {_EXPECTED}, found {_describe(head)}", hint=_HINT)
+_WHOLE_BYTES = 1 << 22
+"""An input up to this size is looked through as a whole; of a larger one the first 64 KiB."""
+_MAX_TABLE_BYTES = 1 << 26
+"""Tables of figures are small: a larger text is looked at for events only."""
+_SHOWN = 40
+_HINT = "`kvmtrace formats` lists what is read; --format NAME names one"
 
 
-_EXPECTED = "a perf.data file or the text of perf stat"
-_HINT = "record with `perf record -e 'kvm:*' -a`, or save the table that `perf stat -e 'kvm:*' -a sleep 1` prints"
+@cache
+def recording_formats() -> tuple[RecordingFormat, ...]:
+    """Return the formats of events. Of two that an input may be of, the first one counts."""
+    from kvmtrace.formats import event_text, perf_file, trace_dat  # noqa: PLC0415 - only where something is read
+
+    text = (event_text.FTRACE, event_text.TRACE_CMD_REPORT, event_text.PERF_SCRIPT)
+    return (perf_file.FORMAT, trace_dat.FORMAT, *text)
 
 
-def _describe(head: bytes) -> str:
+@cache
+def table_formats() -> tuple[TableFormat, ...]:
+    """Return the formats of tables in a text, which may hold several."""
+    from kvmtrace.formats import (  # noqa: PLC0415 - only where a text is read
+        cycle_list,
+        kvm_debugfs,
+        kvm_stat,
+        kvm_unit_tests,
+        perf_kvm_stat,
+        perf_stat,
+    )
+
+    return (
+        perf_stat.FORMAT,
+        perf_kvm_stat.FORMAT,
+        kvm_unit_tests.FORMAT,
+        cycle_list.FORMAT,
+        kvm_stat.FORMAT,
+        kvm_debugfs.FORMAT,
+    )
+
+
+def formats() -> tuple[Format, ...]:
+    """Return every format that is read."""
+    return (*recording_formats(), *table_formats())
+
+
+def read(source: Source, name: str | None = None) -> list[Content]:
+    """Return what an input holds, at least one thing: recordings first, then tables in the order of their lines.
+
+    `name`: the format that it must be of. UsageError: there is no format of that name. UnknownFormatError: none of
+    the formats fits. InputError: one fits, and the input is damaged.
+    """
+    if name is not None:
+        return _read_as(_named(name), source)
+    head = source.read_at(0, _WHOLE_BYTES) if source.size <= _WHOLE_BYTES else source.head()
+    events = next((format_ for format_ in recording_formats() if format_.recognises(head)), None)
+    contents = list(events.read(source)) if events else []
+    # Beside many events no table is looked for: that would take longer than reading them.
+    text = _text(source, head) if events is None or (events.is_text and len(head) == source.size) else ""
+    tables, failures = _tables(text, source.path)
+    if not contents and not tables:
+        raise failures[0] if failures else UnknownFormatError(source.path, _unknown(head), hint=_HINT)
+    return [*contents, *_with_notes(tables, failures)] if tables else contents
+
+
+def _named(name: str) -> Format:
+    found = next((format_ for format_ in formats() if format_.name == name), None)
+    if found is None:
+        names = [format_.name for format_ in formats()]
+        near = get_close_matches(name, names) or names
+        raise UsageError(f"there is no format {name!r}", hint="known: " + ", ".join(near))
+    return found
+
+
+def _read_as(named: Format, source: Source) -> list[Content]:
+    if isinstance(named, RecordingFormat):
+        return list(named.read(source))
+    if source.size > _MAX_TABLE_BYTES:
+        raise InputError(
+            source.path, f"expected at most {_MAX_TABLE_BYTES:,} bytes of {named.name}, found {source.size:,}"
+        )
+    text = _decoded(source.read_at(0, _MAX_TABLE_BYTES))
+    return list(cast("TableFormat", named).read(text, source.path))
+
+
+def _text(source: Source, head: bytes) -> str:
+    """Return the whole source where it may be a text with tables, else nothing."""
+    if b"\0" in head[:_SHOWN] or source.size > _MAX_TABLE_BYTES:
+        return ""
+    return _decoded(source.read_at(0, _MAX_TABLE_BYTES))
+
+
+def _decoded(content: bytes) -> str:
+    """Decode as UTF-8; other bytes become lone surrogates, which readers take for Latin-1 and note."""
+    return content.decode("utf-8", "surrogateescape")
+
+
+def _tables(text: str, path: str) -> tuple[list[TableSet], list[InputError]]:
+    """Return the tables that a text holds, and why those of a format that fits cannot be read."""
+    found: list[TableSet] = []
+    failures: list[InputError] = []
+    for format_ in table_formats() if text else ():
+        if not format_.recognises(text):
+            continue
+        try:
+            found += format_.read(text, path)
+        except InputError as error:
+            failures.append(error)
+    return sorted(found, key=_first_line), failures
+
+
+def _first_line(table: TableSet) -> int:
+    lines = table.rows.column("line").to_pylist()
+    return min((line for line in lines if line is not None), default=0)
+
+
+def _with_notes(tables: Sequence[TableSet], failures: Sequence[InputError]) -> list[TableSet]:
+    """Return the tables, with a note on what else looks like one and cannot be read."""
+    notes = [Note("source", error.message) for error in failures]
+    return [replace(tables[0], notes=(*tables[0].notes, *notes)), *tables[1:]]
+
+
+def _unknown(head: bytes) -> str:
     if not head:
-        return "an empty file"
-    if head.startswith(b"\x17\x08\x44tracing"):
-        return "a trace.dat of trace-cmd, which this version does not read"
-    text = head[:512]
-    if b"\0" not in text and all(byte >= 0x20 or byte in b"\t\r\n\f\x1b" for byte in text):  # noqa: PLR2004 - blank
-        form = perf_stat.other_form(perf_stat.decode(text))
-        return f"{form}, which this version does not read" if form else "some other text"
-    return "other bytes: " + head[:8].hex(" ")
+        return "expected figures of KVM, found an empty file"
+    if b"\0" in head[:_SHOWN]:
+        return "expected figures of KVM in a format that is known, found other bytes: " + head[:8].hex(" ")
+    beginning = " ".join(_decoded(head[:512]).split())[:_SHOWN]
+    return f"expected figures of KVM in a format that is known, found a text that begins {beginning!r}"

@@ -1,4 +1,4 @@
-"""The bytes of an input: a regular file, read as it was when it was opened.
+"""The bytes of an input: a regular file or a piece of one, read as it was when it was opened.
 
 Standard input and compressed files are first copied to an unnamed temporary file, so that every format can look
 where it must; the digest is that of the content, so a recording is the same run compressed or not.
@@ -6,21 +6,19 @@ where it must; the digest is that of the content, so a recording is the same run
 
 from __future__ import annotations
 
-import gzip
-import lzma
+import io
 import os
 import stat
 import sys
-import tempfile
-import zlib
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self, cast
 
 import blake3
 
 from kvmtrace.errors import InputError
+from kvmtrace.formats.unpacking import copied, packing, unpacked
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -28,7 +26,15 @@ if TYPE_CHECKING:
 STANDARD_INPUT = "-"
 _COPY_BYTES = 1 << 20
 _HEAD_BYTES = 1 << 16
-_COMPRESSED = {b"\x1f\x8b": "gzip", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """How inputs are read."""
+
+    jobs: int = 1  # with several the digest is worked out beside the caller's thread
+    clock_hz: int | None = None  # ticks in a second of a clock that counts ticks; None: the recording must tell
+    max_unpacked_bytes: int | None = None  # of one compressed input; None: by the size of what is packed
 
 
 class Source:
@@ -37,15 +43,18 @@ class Source:
     `read_into` goes through the content once, from start to end, and feeds the digest; `read_at` looks anywhere.
     """
 
-    def __init__(self, path: str, file: IO[bytes], *, jobs: int = 1) -> None:
-        """Take over an open file; with several `jobs` the digest is worked out beside the caller's thread."""
+    def __init__(
+        self, path: str, file: IO[bytes], options: ReadOptions = ReadOptions(), *, piece: tuple[int, int] | None = None
+    ) -> None:
+        """Take over an open file, or a piece of it: its first byte and its bytes."""
         self.path = path
         self.name = Path(path).name
+        self.options = options
         self._file = file
-        self.size = os.fstat(file.fileno()).st_size
+        self._start, self.size = piece or (0, os.fstat(file.fileno()).st_size)
         self.position = 0
         self._digest = blake3.blake3()
-        self._digesting = ThreadPoolExecutor(1, thread_name_prefix="kvmtrace-digest") if jobs > 1 else None
+        self._digesting = ThreadPoolExecutor(1, thread_name_prefix="kvmtrace-digest") if options.jobs > 1 else None
         self._digested: Future[object] | None = None
 
     def __enter__(self) -> Self:
@@ -58,10 +67,26 @@ class Source:
             self._digesting.shutdown()
         self._file.close()
 
+    @property
+    def clock_hz(self) -> int | None:
+        """Ticks in a second, as the user says."""
+        return self.options.clock_hz
+
+    def piece(self, name: str, offset: int, length: int) -> Source:
+        """Return a piece of this source as a source of its own, which stays readable when this one is closed."""
+        again = os.fdopen(os.dup(self._file.fileno()), "rb")
+        piece = Source(f"{self.path}:{name}", again, self.options, piece=(self._start + offset, length))
+        piece.name = f"{self.name}:{name}"
+        return piece
+
+    def stream(self) -> IO[bytes]:
+        """Return the content as a file of its own position; the digest takes no notice."""
+        return cast("IO[bytes]", io.BufferedReader(_Stream(self), _COPY_BYTES))
+
     def read_at(self, offset: int, length: int) -> bytes:
         """Return up to `length` bytes from `offset`: fewer at the end of the content."""
         length = min(length, self.size - offset)
-        return os.pread(self._file.fileno(), length, offset) if length > 0 else b""
+        return os.pread(self._file.fileno(), length, self._start + offset) if length > 0 else b""
 
     def head(self) -> bytes:
         """Return the first 64 KiB."""
@@ -76,7 +101,7 @@ class Source:
         filled = 0
         while filled < wanted:
             try:
-                got = os.preadv(self._file.fileno(), [buffer[filled:wanted]], self.position + filled)
+                got = os.preadv(self._file.fileno(), [buffer[filled:wanted]], self._start + self.position + filled)
             except OSError as error:
                 place = self.position + filled
                 raise InputError(self.path, f"cannot be read: {error.strerror}", where=place) from None
@@ -116,21 +141,56 @@ class Source:
         return "blake3:" + self._digest.hexdigest()
 
 
-def open_source(path: str, *, jobs: int = 1) -> Source:
+class _Stream(io.RawIOBase):
+    """The bytes of a source as a file."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._source.size}[whence]
+        if start + offset < 0:
+            raise ValueError("a place before the beginning")
+        self._position = start + offset
+        return self._position
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        piece = self._source.read_at(self._position, len(buffer))
+        buffer[: len(piece)] = piece
+        self._position += len(piece)
+        return len(piece)
+
+
+def open_source(path: str, options: ReadOptions = ReadOptions()) -> Source:
     """Open a file, or standard input for "-". InputError: it cannot be read, or is no file."""
     if path == STANDARD_INPUT:
-        file = _copied(sys.stdin.buffer, path)
+        file = copied(sys.stdin.buffer, path)
     else:
         file = _opened(path)
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             with file as stream:
-                file = _copied(stream, path)
-    head = os.pread(file.fileno(), 8, 0)
-    packing = next((name for magic, name in _COMPRESSED.items() if head.startswith(magic)), None)
-    if packing is not None:
-        with file as packed:
-            file = _copied(_unpacking(packed, packing), path, packing)
-    return Source(path, file, jobs=jobs)
+                file = copied(stream, path)
+    return content(Source(path, file, options))
+
+
+def content(source: Source) -> Source:
+    """Return the content of a compressed source, which is closed; another one as it is. InputError: damaged."""
+    how = packing(source.head())
+    if how is None:
+        return source
+    with source:
+        limit = source.options.max_unpacked_bytes
+        file = unpacked(source.stream(), source.path, how, source.size, limit)
+    unpacked_source = Source(source.path, file, source.options)
+    unpacked_source.name = source.name
+    return unpacked_source
 
 
 def _opened(path: str) -> IO[bytes]:
@@ -140,39 +200,3 @@ def _opened(path: str) -> IO[bytes]:
         return Path(path).open("rb")
     except OSError as error:
         raise InputError(path, f"cannot be opened: {error.strerror}") from None
-
-
-def _unpacking(packed: IO[bytes], packing: str) -> IO[bytes]:
-    packed.seek(0)
-    if packing == "gzip":
-        return cast("IO[bytes]", gzip.GzipFile(fileobj=packed))
-    if packing == "xz":
-        return cast("IO[bytes]", lzma.LZMAFile(packed))
-    import pyarrow as pa  # noqa: PLC0415 - heavy, and only for this: zstandard does not tell where a frame is cut off
-
-    return cast("IO[bytes]", pa.CompressedInputStream(packed, "zstd"))
-
-
-def _copied(stream: IO[bytes], path: str, packing: str = "readable") -> IO[bytes]:
-    """Copy a stream to an unnamed temporary file. InputError: it ends in damage, or there is no room for it."""
-    with ExitStack() as on_error:
-        try:
-            file = on_error.enter_context(tempfile.TemporaryFile())
-            while piece := _piece(stream, path, packing):
-                file.write(piece)
-            file.flush()
-        except OSError as error:
-            raise InputError(
-                path,
-                f"cannot be unpacked into {tempfile.gettempdir()}: {error.strerror}",
-                hint="name a folder with more room in $TMPDIR",
-            ) from None
-        on_error.pop_all()
-    return file
-
-
-def _piece(stream: IO[bytes], path: str, packing: str) -> bytes:
-    try:
-        return stream.read(_COPY_BYTES)
-    except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
-        raise InputError(path, f"expected {packing} data to its end, found damage: {error}") from None

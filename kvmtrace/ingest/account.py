@@ -17,7 +17,7 @@ from kvmtrace.store import manifest as stored
 
 if TYPE_CHECKING:
     from kvmtrace.exits.builder import ExitBuilder
-    from kvmtrace.recording import EventBlock, Facts, Loss, Recording
+    from kvmtrace.recording import EventBlock, Facts, Loss, Recording, TableSet
 
 _RUN_ID_DIGITS = 16
 _EXIT_EVENTS = frozenset({"kvm_exit", "kvm_guest_exit", "kvm_s390_sie_exit"})
@@ -67,7 +67,7 @@ def recording_manifest(
         for i, k in enumerate(facts.events)
     ]
     return stored.Manifest(
-        run_id=run_id(source.digest, None),
+        run_id=run_id(source),
         kind="recording",
         source=source,
         ingested_at=now(),
@@ -81,6 +81,7 @@ def recording_manifest(
         last_ts_ns=seen.last_ts_ns,
         elapsed_ns=span if facts.has_times else None,
         tracepoints=tuple(tracepoints),
+        tells_enabled=facts.tells_enabled,
         tables=tables,
         exits=_exit_counts(builder),
         unpaired=_unpaired(facts, builder),
@@ -91,6 +92,29 @@ def recording_manifest(
         not_stored=facts.not_stored,
         left_out=tuple(facts.left_out),
         identity=() if builder is None else identity_rules(builder),
+        session=facts.session,
+    )
+
+
+def table_manifest(figures: TableSet, source: stored.Source, tables: dict[str, stored.TableInfo]) -> stored.Manifest:
+    """Return what is known of a run of figures that somebody else worked out."""
+    facts = figures.facts
+    return stored.Manifest(
+        run_id=run_id(source),
+        kind=figures.table,
+        source=source,
+        ingested_at=now(),
+        kvmtrace_version=__version__,
+        schema_version=schema.VERSION,
+        host=facts.host,
+        tool=facts.tool,
+        start=facts.start,
+        elapsed_ns=figures.elapsed_ns,
+        enabled_ns=figures.enabled_ns,
+        tables=tables,
+        notes=tuple(stored_note(note) for note in figures.notes),
+        not_stored=facts.not_stored,
+        left_out=tuple(facts.left_out),
     )
 
 
@@ -121,9 +145,9 @@ def _late_notes(builder: ExitBuilder | None) -> list[Note]:
     return [Note("records", what)] if late else []
 
 
-def run_id(digest: str, part: str | None) -> str:
-    """Return the id of a run: that of its content, part and schema version."""
-    text = "\n".join([digest, part or "", schema.VERSION])
+def run_id(source: stored.Source) -> str:
+    """Return the id of a run: that of its content, of how it was read, and of the schema version."""
+    text = "\n".join(["" if part is None else str(part) for part in (*source.identity, schema.VERSION)])
     return blake3.blake3(text.encode()).hexdigest()[:_RUN_ID_DIGITS]
 
 

@@ -41,6 +41,7 @@ class Intake:
     def take(self, block: EventBlock) -> None:
         """Store what is certain with this block."""
         self.seen.add(block)
+        self._facts.threads.update(block.threads)
         if self.builder is None:
             nothing = np.full(len(block.ts_ns), -1)
             self._writer.submit(lambda: self._write_events(block, nothing, nothing.astype(np.int32)))

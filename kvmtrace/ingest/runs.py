@@ -7,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kvmtrace import __version__, schema
-from kvmtrace.errors import StoreError
+from kvmtrace.errors import InputError, StoreError, UnknownFormatError
 from kvmtrace.formats import detect
-from kvmtrace.formats.source import Source, open_source
-from kvmtrace.ingest.account import now, recording_manifest, run_id, stored_note
+from kvmtrace.formats.archives import is_archive, members
+from kvmtrace.formats.source import ReadOptions, Source, open_source
+from kvmtrace.ingest.account import recording_manifest, table_manifest
+from kvmtrace.ingest.ahead import read_ahead
 from kvmtrace.ingest.intake import Intake
+from kvmtrace.recording import TableSet
 from kvmtrace.store import manifest as stored
 from kvmtrace.store.catalogue import Catalogue
 from kvmtrace.store.label import Label, read_label, write_label
@@ -21,10 +23,13 @@ from kvmtrace.store.writer import RunWriter
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kvmtrace.recording import CounterSet, Recording
+    from kvmtrace.recording import Content, Recording
 
 DEFAULT_JOBS = min(os.cpu_count() or 1, 2)
 """More than two would wait for each other."""
+DEFAULT_OPTIONS = ReadOptions(jobs=DEFAULT_JOBS)
+Failed = Callable[[InputError], None]
+"""Told why a file of an archive was not ingested."""
 Progress = Callable[[int, int], None]
 """Told the bytes read and the bytes in all."""
 
@@ -43,76 +48,96 @@ def ingest(
     label: Label,
     *,
     refresh: bool = False,
-    jobs: int = DEFAULT_JOBS,
+    format_name: str | None = None,
+    options: ReadOptions = DEFAULT_OPTIONS,
     progress: Progress | None = None,
+    failed: Failed | None = None,
 ) -> list[Ingested]:
     """Read the input at `path` ("-": standard input) into `store`, and return its runs.
 
     `refresh`: take it in again where it is there, and in place of the run that an older version made of it.
-    `jobs`: 1 works on one thing at a time; 2 decodes and writes side by side.
-    InputError: not readable. StoreError: the store cannot be written; nothing is left behind then.
+    `format_name`: the format that it must be of, as `kvmtrace formats` names it; None: told by its content.
+    `failed`: told of each file of an archive that could not be ingested, while the others are; None: the first such
+    is raised, but for those that are of none of the formats.
+    UsageError: no format of that name. InputError: not readable. StoreError: the store cannot be written; nothing is
+    left behind then.
     """
     label.check()
-    with open_source(path, jobs=jobs) as source:
-        found = detect.read(source)
-        if isinstance(found, list):
-            digest = source.digest()
-            return [
-                _store_counters(counters, source, digest, number, store, label, refresh=refresh)
-                for number, counters in enumerate(found, 1 if len(found) > 1 else 0)
-            ]
-        with RunWriter(store, jobs=jobs) as writer:
-            return [_store_recording(found, source, writer, store, label, refresh=refresh, progress=progress)]
+    intake = _Order(store, label, refresh, format_name, progress)
+    with open_source(path, options) as source:
+        if format_name is None and is_archive(source.head()):
+            return _ingest_archive(source, intake, failed)
+        return _ingest_source(source, intake)
 
 
-def _store_recording(
-    recording: Recording,
-    source: Source,
-    writer: RunWriter,
-    store: Path,
-    label: Label,
-    *,
-    refresh: bool,
-    progress: Progress | None,
-) -> Ingested:
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What is asked of an ingest."""
+
+    store: Path
+    label: Label
+    refresh: bool
+    format_name: str | None
+    progress: Progress | None
+
+
+def _ingest_archive(archive: Source, order: _Order, failed: Failed | None) -> list[Ingested]:
+    runs: list[Ingested] = []
+    files = 0
+    for member in members(archive):
+        files += 1
+        try:
+            if isinstance(member, InputError):
+                raise member
+            with member:
+                runs += _ingest_source(member, order)
+        except InputError as error:
+            if failed is not None:
+                failed(error)
+            elif not isinstance(error, UnknownFormatError):
+                raise
+    if not runs:
+        raise InputError(archive.path, f"expected a recording in the archive, found none in its {files} files")
+    return runs
+
+
+def _ingest_source(source: Source, order: _Order) -> list[Ingested]:
+    contents = detect.read(source, order.format_name)
+    several = len(contents) > 1
+    return [
+        _store(content, source, f"#{number}" if several else None, order) for number, content in enumerate(contents, 1)
+    ]
+
+
+def _store(content: Content, source: Source, part: str | None, order: _Order) -> Ingested:
+    with RunWriter(order.store, jobs=source.options.jobs) as writer:
+        if isinstance(content, TableSet):
+            writer.write_small(content.table, content.rows)
+            manifest = table_manifest(content, _origin(content, source, part), writer.close_tables())
+        else:
+            manifest = _take(content, source, part, writer, order.progress)
+        return _finish(writer, manifest, order.store, order.label, refresh=order.refresh)
+
+
+def _take(
+    recording: Recording, source: Source, part: str | None, writer: RunWriter, progress: Progress | None
+) -> stored.Manifest:
     intake = Intake(recording, writer)
-    for block in recording.blocks():
+    for block in read_ahead(recording.blocks()) if source.options.jobs > 1 else recording.blocks():
         intake.take(block)
         if progress is not None:
             progress(source.position, source.size)
     intake.finish()
     tables = writer.close_tables()
-    origin = stored.Source(source.name, recording.facts.format, source.size, source.digest())
+    origin = _origin(recording, source, part)
     if progress is not None:
         progress(source.size, source.size)
-    manifest = recording_manifest(recording, intake.seen, intake.builder, origin, tables)
-    return _finish(writer, manifest, store, label, refresh=refresh)
+    return recording_manifest(recording, intake.seen, intake.builder, origin, tables)
 
 
-def _store_counters(
-    counters: CounterSet, source: Source, digest: str, number: int, store: Path, label: Label, *, refresh: bool
-) -> Ingested:
-    part = f"#{number}" if number else None
-    origin = stored.Source(source.name, counters.facts.format, source.size, digest, part, counters.part)
-    with RunWriter(store) as writer:
-        writer.write_small("counters", counters.counters)
-        manifest = stored.Manifest(
-            run_id=run_id(digest, part),
-            kind="counters",
-            source=origin,
-            ingested_at=now(),
-            kvmtrace_version=__version__,
-            schema_version=schema.VERSION,
-            host=counters.facts.host,
-            tool=counters.facts.tool,
-            start=counters.facts.start,
-            elapsed_ns=counters.elapsed_ns,
-            enabled_ns=counters.enabled_ns,
-            tables=writer.close_tables(),
-            notes=tuple(stored_note(note) for note in counters.notes),
-            left_out=tuple(counters.facts.left_out),
-        )
-        return _finish(writer, manifest, store, label, refresh=refresh)
+def _origin(content: Content, source: Source, part: str | None) -> stored.Source:
+    facts = content.facts
+    return stored.Source(source.name, facts.format, source.size, source.digest(), part, facts.part, source.clock_hz)
 
 
 def _finish(writer: RunWriter, manifest: stored.Manifest, store: Path, label: Label, *, refresh: bool) -> Ingested:
@@ -143,8 +168,7 @@ def _add(writer: RunWriter, manifest: stored.Manifest, folder: Path, label: Labe
 
 def _is_older(other: stored.Manifest, manifest: stored.Manifest) -> bool:
     """Tell whether an older schema version made that run of the same part of the same content."""
-    same = (other.source.digest, other.source.part) == (manifest.source.digest, manifest.source.part)
-    return same and _version(other) < _version(manifest)
+    return other.source.identity == manifest.source.identity and _version(other) < _version(manifest)
 
 
 def _version(manifest: stored.Manifest) -> tuple[int, ...]:

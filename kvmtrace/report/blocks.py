@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from kvmtrace.report.columns import Row
     from kvmtrace.report.histogram import Bin
+    from kvmtrace.report.summary import Row
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,7 @@ from kvmtrace.report.summary import PARTS, By
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvmtrace.report.summary import ExitGroup, ExitTable, Section, Summary
-
-Cell = str | int | float | bool | None
-Row = dict[str, Cell]
+    from kvmtrace.report.summary import Counter, ExitGroup, ExitTable, RateTime, Row, Section, Summary
 
 KEY_COLUMNS = {
     By.REASON: ("reason",),
@@ -87,7 +84,7 @@ def counter_rows(summary: Summary) -> Iterator[Row]:
             "value": _whole(counter.counted),
             "unit": counter.unit,
             "state": counter.states,
-            "rate_per_s": _rounded(rate_time.per_second(counter.counted or 0)) if rate_time and is_count else None,
+            "rate_per_s": _rounded(_rate(counter, rate_time) if is_count else None),
             "per_injected_interrupt": _rounded(summary.per_injection(counter)),
             "running_share": _rounded(counter.running_share),
             "stderr_share": _rounded(counter.stderr_share),
@@ -95,6 +92,13 @@ def counter_rows(summary: Summary) -> Iterator[Row]:
             "source_rows": counter.source_rows,
             "counted_rows": counter.counted_rows,
         }
+
+
+def _rate(counter: Counter, rate_time: RateTime | None) -> float | None:
+    """Return events in a second: as printed, else of the time of all counters."""
+    if counter.rate_per_s is not None or rate_time is None:
+        return counter.rate_per_s
+    return rate_time.per_second(counter.counted or 0)
 
 
 def tracepoint_rows(summary: Summary) -> Iterator[Row]:

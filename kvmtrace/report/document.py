@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kvmtrace.report import histogram, readable, wording
 from kvmtrace.report.blocks import Column, Facts, Histogram, Sentences, Table, number, table
 from kvmtrace.report.columns import counter_rows, exit_rows, tracepoint_rows
+from kvmtrace.report.given import KINDS, NOUNS, given_table
 from kvmtrace.report.printable import printable
 from kvmtrace.report.split import split_table
 from kvmtrace.report.summary import By
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from kvmtrace.report.blocks import Block
-    from kvmtrace.report.columns import Row
-    from kvmtrace.report.summary import ExitTable, Section, Summary
+    from kvmtrace.report.summary import ExitTable, Row, Section, Summary
 
 _BY_WORDS = {By.REASON: "reason", By.DETAIL: "detail", By.VCPU: "vCPU", By.VM: "VM", By.CPU: "CPU"}
 _DECIMAL_DETAILS = {"vector", "cr", "hypercall"}
@@ -31,6 +31,8 @@ def document(summary: Summary) -> list[Block]:
         blocks.append(Sentences(tuple(map(printable, warnings)), warning=True))
     if summary.manifest.kind == "counters":
         blocks += _counters(summary)
+    elif summary.manifest.kind in KINDS:
+        blocks += _given(summary)
     elif summary.exits is None:
         blocks += _tracepoints(summary)
     else:
@@ -42,17 +44,19 @@ def _facts(summary: Summary) -> Facts:
     manifest, source, label = summary.manifest, summary.manifest.source, summary.label
     names = [label.label or "", *(f"{key}={value}" for key, value in label.tags.items())]
     host = [manifest.host.get(name) for name in ("hostname", "kernel", "arch", "cpu")]
+    unrecorded = "not recorded" if manifest.kind == "recording" else None  # figures tell nothing of these
     facts = {
         "label": ", ".join(filter(None, names)),
         "source": f"{source.title} ({source.format}, {wording.of(source.size_bytes, 'byte')})",
         "part": source.part_label,
-        "host": ", ".join(str(fact) for fact in host if fact) or "not recorded",
+        "host": ", ".join(str(fact) for fact in host if fact) or unrecorded,
         "recorder": _recorder(manifest.tool),
         "recorded": _recorded(summary),
-        "time": wording.time_told(manifest, summary.rate_time),
+        "time": None if manifest.kind in KINDS else wording.time_told(manifest, summary.rate_time),
         "started": manifest.start,
-        "clock": manifest.clock or (None if manifest.kind == "counters" else "not recorded"),
-        "lost": None if manifest.lost or manifest.kind == "counters" else "nothing, as far as the recording tells",
+        "clock": manifest.clock or unrecorded,
+        "lost": "nothing, as far as the recording tells" if unrecorded and not manifest.lost else None,
+        "session": wording.session_told(manifest),
         "not stored": ", ".join(manifest.left_out),
         "interrupts": _injected(summary),
     }
@@ -67,9 +71,13 @@ def _recorder(tool: Mapping[str, str]) -> str:
 
 
 def _recorded(summary: Summary) -> str:
-    if summary.manifest.kind == "counters":
-        return wording.of(len(summary.counters), "counter")
+    kind = summary.manifest.kind
+    if kind in NOUNS:
+        return wording.of(len(summary.counters or summary.given), NOUNS[kind])
     tracepoints = summary.manifest.tracepoints
+    if tracepoints and not summary.manifest.tells_enabled:
+        told = wording.of(sum(t.samples for t in tracepoints), "event")
+        return f"{wording.of(len(tracepoints), 'tracepoint')} fired, {told}; which others were enabled is not told"
     fired = sum(t.samples > 0 for t in tracepoints)
     events = sum(t.samples for t in tracepoints)
     return (
@@ -212,6 +220,12 @@ def _counters(summary: Summary) -> Iterator[Block]:
         *([Column("intervals", _intervals)] if intervals else []),
     ]
     yield table("Counters", columns, rows, names=2 if "scope" in known else 1)
+    if footnotes := wording.footnotes(summary):
+        yield Sentences(tuple(footnotes))
+
+
+def _given(summary: Summary) -> Iterator[Block]:
+    yield given_table(summary.manifest.kind, summary.given)
     if footnotes := wording.footnotes(summary):
         yield Sentences(tuple(footnotes))
 

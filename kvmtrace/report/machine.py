@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kvmtrace.errors import UsageError
 from kvmtrace.report import histogram, wording
 from kvmtrace.report.columns import counter_rows, exit_rows, tracepoint_rows
+from kvmtrace.report.given import KINDS
 from kvmtrace.report.tables import TableFormat
 from kvmtrace.report.tables import render as render_table
 from kvmtrace.store.connection import Result
@@ -16,8 +17,7 @@ from kvmtrace.store.connection import Result
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kvmtrace.report.columns import Row
-    from kvmtrace.report.summary import ExitTable, Summary
+    from kvmtrace.report.summary import ExitTable, Row, Summary
 
 
 def to_csv(summaries: Sequence[Summary]) -> str:
@@ -46,6 +46,8 @@ def to_json(summaries: Sequence[Summary]) -> str:
 def _table(summary: Summary) -> tuple[str, list[Row]]:
     if summary.manifest.kind == "counters":
         return "counters", list(counter_rows(summary))
+    if summary.manifest.kind in KINDS:
+        return summary.manifest.kind, list(summary.given)
     if summary.exits is None:
         return "events", list(tracepoint_rows(summary))
     return "exits", list(exit_rows(summary, summary.exits))

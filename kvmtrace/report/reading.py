@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvmtrace import queries
 from kvmtrace.report import grouping
+from kvmtrace.report.given import KINDS
 from kvmtrace.report.summary import Bucket, By, Counter, ExitGroup, ExitTable, Key, Section, Summary
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ def read_summary(connection: StoreConnection, manifest: Manifest, label: Label, 
     if manifest.kind == "counters":
         result = _run(connection, "counters", run_id=manifest.run_id)
         return Summary(manifest, label, counters=tuple(Counter(*row) for row in result.rows))
+    if manifest.kind in KINDS:
+        result = _answers(connection, KINDS[manifest.kind], run_id=manifest.run_id)
+        given = tuple(dict(zip(result.names, row, strict=True)) for row in result.rows)
+        return Summary(manifest, label, given=given)
     stored = manifest.tables.get("exits")
     if stored is None or stored.rows == 0:
         return Summary(manifest, label)
@@ -48,7 +53,11 @@ def read_summary(connection: StoreConnection, manifest: Manifest, label: Label, 
 
 
 def _run(connection: StoreConnection, name: str, **parameters: object) -> Result:
-    return queries.run(connection, queries.load(f"report/{name}"), parameters)
+    return _answers(connection, f"report/{name}", **parameters)
+
+
+def _answers(connection: StoreConnection, name: str, **parameters: object) -> Result:
+    return queries.run(connection, queries.load(name), parameters)
 
 
 def _bucket_rows(connection: StoreConnection, run_id: str, by: Iterable[By]) -> list[grouping.BucketRow]:

@@ -11,8 +11,7 @@ from kvmtrace.report.blocks import Column, Table, number, table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from kvmtrace.report.columns import Row
-    from kvmtrace.report.summary import ExitTable
+    from kvmtrace.report.summary import ExitTable, Row
 
 _SHARES = {
     "kernel %": "kernel_share",

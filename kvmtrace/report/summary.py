@@ -18,6 +18,11 @@ PARTS = ("userspace_ns", "blocked_ns", "polled_ns", "preempted_ns", "hcall_ns")
 """Columns of latency_buckets and of ExitGroup that say where the time out of the guest went."""
 
 
+Cell = str | int | float | bool | None
+Row = dict[str, Cell]
+"""Values of a table's row by the names of its columns."""
+
+
 class By(StrEnum):
     """What exits are told apart by."""
 
@@ -146,6 +151,7 @@ class Counter:
     scope: str | None  # what is counted apart (CPU0, a thread); None: everything
     system: str | None
     event: str
+    part: str | None  # part of the event that is counted: in kvm_stat an exit reason; None: all of it
     unit: str | None  # None: a count of events
     counted: float | None  # None: not counted, not supported
     states: str  # counted; where intervals differ, several
@@ -155,11 +161,13 @@ class Counter:
     running_share: float | None = None
     stderr_share: float | None = None
     repeats: int | None = None
+    rate_per_s: float | None = None  # as printed
 
     @property
     def name(self) -> str:
-        """Event with its system, as `perf stat` prints it."""
-        return f"{self.system}:{self.event}" if self.system else self.event
+        """Event with its system, as `perf stat` prints it, and its part, as kvm_stat prints it."""
+        event = self.event if self.part is None else f"{self.event}({self.part})"
+        return f"{self.system}:{event}" if self.system else event
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +184,14 @@ class RateTime:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a report says of one run. Neither exits nor counters: a recording without exits."""
+    """What a report says of one run. Neither exits, counters nor figures: a recording without exits."""
 
     manifest: Manifest
     label: Label
     exits: ExitTable | None = None
     distribution: tuple[Bucket, ...] = ()  # of exits that are not suspect; idle ones only with `with_idle`
     counters: tuple[Counter, ...] = ()
+    given: tuple[Row, ...] = ()  # rows of figures that somebody else worked out, as they were given
 
     @property
     def rate_time(self) -> RateTime | None:

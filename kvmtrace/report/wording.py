@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from itertools import chain, groupby
 from typing import TYPE_CHECKING
 
+from kvmtrace.report.given import KINDS, given_footnotes
 from kvmtrace.report.readable import count, seconds
 from kvmtrace.report.split import split_footnotes
 from kvmtrace.report.summary import By
@@ -15,7 +16,11 @@ if TYPE_CHECKING:
     from kvmtrace.report.summary import ExitTable, RateTime, Summary
     from kvmtrace.store.manifest import Lost, Manifest
 
-_BOUNDARIES = {"ppc": (("kvm_hv", "kvm_guest_exit"), ("kvm_hv", "kvm_guest_enter"))}
+_BOUNDARIES = {
+    "ppc": (("kvm_hv", "kvm_guest_exit"), ("kvm_hv", "kvm_guest_enter")),
+    "s390": (("kvm", "kvm_s390_sie_exit"), ("kvm", "kvm_s390_sie_enter")),
+    "loongarch": (("kvm", "kvm_exit"), ("kvm", "kvm_enter")),
+}
 """Exit and entry by the beginning of the host's architecture, where they are not kvm_exit and kvm_entry."""
 _USUAL_BOUNDARIES = ("kvm", "kvm_exit"), ("kvm", "kvm_entry")
 USERSPACE_EXIT = ("kvm", "kvm_userspace_exit")
@@ -38,8 +43,11 @@ def footnotes(summary: Summary) -> list[str]:
     table, manifest = summary.exits, summary.manifest
     if manifest.kind == "counters":
         return _of_counters(summary)
+    if manifest.kind in KINDS:
+        return given_footnotes(manifest.kind, summary.given)
     if table is None:
-        listed_all = "0: enabled, and never fired. What is not listed was not enabled."
+        never_fired = "0: enabled, and never fired. " if manifest.tells_enabled else ""
+        listed_all = f"{never_fired}What is not listed {_not_listed(manifest)}."
         return [listed_all] if manifest.tracepoints else []
     return [
         *_meaning(table),
@@ -70,7 +78,7 @@ def time_told(manifest: Manifest, rate_time: RateTime | None) -> str:
     if manifest.enabled_ns is not None:
         parts.append(("enabled", f"{seconds(manifest.enabled_ns)} enabled"))
     if manifest.elapsed_ns is not None:
-        between = "elapsed" if manifest.kind == "counters" else "between the first and the last event"
+        between = "elapsed" if manifest.kind != "recording" else "between the first and the last event"
         parts.append(("elapsed", f"{seconds(manifest.elapsed_ns)} {between}"))
     if rate_time and rate_time.which == "intervals":
         parts.append(("intervals", f"{seconds(rate_time.ns)} until the end of the last interval"))
@@ -79,6 +87,20 @@ def time_told(manifest: Manifest, rate_time: RateTime | None) -> str:
     used = rate_time.which if rate_time else None
     told = [f"{text} (rates are per second of it)" if which == used else text for which, text in parts]
     return ", ".join(told) + ("" if rate_time else ", so no rates")
+
+
+def session_told(manifest: Manifest) -> str | None:
+    """Say which recordings of guests or of the host were made at the same time, by their trace ids; None: none."""
+    session = manifest.session
+    if not manifest.peers:
+        return None
+    guests = [f"{guest['name']} {guest['trace_id']}" for guest in session.get("guests", [])]
+    parts = {
+        "trace": session.get("trace_id"),
+        "guests": listed(guests),
+        "host": session.get("peer_trace_id"),
+    }
+    return "; ".join(f"{name} {told}" for name, told in parts.items() if told)
 
 
 def listed(items: Sequence[str], limit: int = _LISTED) -> str:
@@ -107,17 +129,24 @@ def lost_told(lost: Sequence[Lost]) -> str | None:
 def _lacking(summary: Summary) -> Iterable[str]:
     manifest, table = summary.manifest, summary.exits
     if table is None:
-        return [] if manifest.kind == "counters" else [_no_exits(manifest)]
+        return [_no_exits(manifest)] if manifest.kind == "recording" else []
     _, entry = _boundaries(manifest)
     if any(section.total.timed for section in table.sections) or manifest.tracepoint(*entry):
         return []
-    return [f"No latencies: {':'.join(entry)} was not recorded (it was not enabled)."]
+    return [f"No latencies: {':'.join(entry)} was not recorded (it {_not_listed(manifest)})."]
+
+
+def _not_listed(manifest: Manifest) -> str:
+    """Say what is known of a tracepoint that the recording does not list."""
+    return "was not enabled" if manifest.tells_enabled else "never fired, or was not enabled"
 
 
 def _boundaries(manifest: Manifest) -> tuple[tuple[str, str], tuple[str, str]]:
     """Return the tracepoints of exits and entries, as system and name."""
     arch = str(manifest.host.get("arch", ""))
-    return next((pair for start, pair in _BOUNDARIES.items() if arch.startswith(start)), _USUAL_BOUNDARIES)
+    of_arch = (pair for start, pair in _BOUNDARIES.items() if arch.startswith(start))
+    recorded = (pair for pair in _BOUNDARIES.values() if all(manifest.tracepoint(*each) for each in pair))
+    return next(chain(of_arch, recorded), _USUAL_BOUNDARIES)
 
 
 def _no_exits(manifest: Manifest) -> str:
@@ -129,7 +158,7 @@ def _no_exits(manifest: Manifest) -> str:
     if not manifest.tracepoints:
         return "No exits: the recording does not tell which tracepoints were enabled."
     if tracepoint is None:
-        return f"No exits: {name} was not recorded (it was not enabled)."
+        return f"No exits: {name} was not recorded (it {_not_listed(manifest)})."
     if tracepoint.samples:
         return f"No exits: none of the {count(tracepoint.samples)} events of {name} could be read."
     return f"No exits: {name} was enabled and never fired."
@@ -199,7 +228,7 @@ def _outside_latency(table: ExitTable, manifest: Manifest) -> Iterable[str]:
 
 def _userspace(table: ExitTable, manifest: Manifest) -> Iterable[str]:
     if all(section.total.userspace is None for section in table.sections):
-        why = "" if manifest.tracepoint(*USERSPACE_EXIT) else f" ({':'.join(USERSPACE_EXIT)} was not enabled)"
+        why = "" if manifest.tracepoint(*USERSPACE_EXIT) else f" ({':'.join(USERSPACE_EXIT)} {_not_listed(manifest)})"
         yield f"Exits to userspace: not recorded{why}."
 
 

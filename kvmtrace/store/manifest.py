@@ -4,7 +4,7 @@
     STORE/runs/run_id=<id>/label.json                            label and tags, changed by `kvmtrace runs label`
     STORE/runs/run_id=<id>/exits/*.parquet
     STORE/runs/run_id=<id>/events/<system>/<event>/*.parquet
-    STORE/runs/run_id=<id>/{counters,latency_buckets,symbols}.parquet
+    STORE/runs/run_id=<id>/{counters,exit_summaries,benchmarks,latency_buckets,symbols}.parquet
 
 Times are nanoseconds on the recording's own clock. None (null) is: not recorded.
 """
@@ -35,11 +35,17 @@ class Source:
     """Where a run came from."""
 
     name: str  # file name as given, without its folder; "-" for standard input
-    format: str  # perf.data, perf stat
+    format: str  # as `kvmtrace formats` names it
     size_bytes: int
     digest: str  # of the content, uncompressed: "blake3:" and 64 hexadecimal digits
     part: str | None = None  # "#1", "#2" … where one source made several runs
     part_label: str | None = None  # what tells the parts apart ("sleep 1s, first table")
+    clock_hz: int | None = None  # ticks in a second of its clock, as the user said
+
+    @property
+    def identity(self) -> tuple[str | int | None, ...]:
+        """What makes the run of a schema version: the content, and how it was read."""
+        return self.digest, self.format, self.part, self.clock_hz
 
     @property
     def title(self) -> str:
@@ -92,7 +98,7 @@ class Manifest:
     """Everything that is known of a run beside its tables."""
 
     run_id: str
-    kind: str  # recording, counters
+    kind: str  # recording, counters, exit_summaries, benchmarks
     source: Source
     ingested_at: str  # ISO 8601, UTC
     kvmtrace_version: str
@@ -106,6 +112,7 @@ class Manifest:
     elapsed_ns: int | None = None  # first to last event, or what perf stat says
     enabled_ns: int | None = None  # time that the events were enabled, where it is told
     tracepoints: tuple[Tracepoint, ...] = ()
+    tells_enabled: bool = True  # tracepoints are all that were enabled; else only those that fired
     tables: dict[str, TableInfo] = field(default_factory=dict)  # "exits", "events/kvm/kvm_msr" (encoded), "counters"
     exits: dict[str, int] = field(default_factory=dict)  # rows, closed_by_entry, …, suspect, entries_without_exit
     unpaired: str | None = None  # why exits were not paired, where they were not
@@ -116,6 +123,13 @@ class Manifest:
     not_stored: dict[str, int] = field(default_factory=dict)  # what → events of the source that have no row
     left_out: tuple[str, ...] = ()  # sample fields that are not stored
     identity: tuple[str, ...] = ()  # rules by which VMs and vCPUs were told apart
+    session: dict[str, Any] = field(default_factory=dict)  # trace ids of a session's host and guests, clock shifts
+
+    @property
+    def peers(self) -> list[str]:
+        """Trace ids of the other recordings of its session: its guests' and its host's."""
+        of_guests = [guest["trace_id"] for guest in self.session.get("guests", [])]
+        return [*of_guests, *filter(None, [self.session.get("peer_trace_id")])]
 
     def to_json(self) -> str:
         """Return the text of run.json."""

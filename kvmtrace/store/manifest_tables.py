@@ -36,6 +36,8 @@ COLUMNS: dict[str, dict[str, str]] = {
         "lost_events": "BIGINT",
         "suspect": "BIGINT",
         "notes": "BIGINT",
+        "trace_id": "VARCHAR",
+        "peers": "VARCHAR[]",
         "tags": "MAP(VARCHAR, VARCHAR)",
     },
     "tracepoints": {
@@ -90,6 +92,8 @@ def _run(manifest: Manifest, catalogue: Catalogue) -> Iterator[Row]:
         "lost_events": _most_lost(manifest) if is_recording else None,
         "suspect": manifest.exits.get("suspect"),
         "notes": len(manifest.notes) + manifest.notes_dropped,
+        "trace_id": manifest.session.get("trace_id"),
+        "peers": manifest.peers,
         "tags": label.tags,
     }
 

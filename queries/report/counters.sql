@@ -4,6 +4,7 @@
 -- column scope VARCHAR: What is counted apart (CPU0, S0, a thread); null: everything.
 -- column system VARCHAR: System of a tracepoint; null: not a tracepoint.
 -- column event VARCHAR: Event, without its system.
+-- column part VARCHAR: Part of the event that is counted; null: all of it.
 -- column unit VARCHAR: Unit of counted; null: a count of events.
 -- column counted DOUBLE: What was counted; null: not counted or not supported.
 -- column states VARCHAR: Counted, not counted or not supported; several where intervals differ.
@@ -13,10 +14,12 @@
 -- column running_share DOUBLE: Least part of the enabled time that the counter ran, 0 to 1.
 -- column stderr_share DOUBLE: Standard error of the mean of the repeats, relative to it, 0 to 1.
 -- column repeats BIGINT: Runs that it is the mean of.
+-- column rate_per_s DOUBLE: Events in a second, as printed; null: not printed, or several rows.
 SELECT
     scope,
     system,
     event,
+    part,
     unit,
     sum(value) AS counted,
     string_agg(DISTINCT state, ', ' ORDER BY state ASC) AS states,
@@ -25,8 +28,15 @@ SELECT
     max(interval_end_ns) AS interval_end_ns,
     min(running_share) AS running_share,
     CASE WHEN count(*) = 1 THEN min(stderr_share) END AS stderr_share,
-    min(repeats) AS repeats
+    min(repeats) AS repeats,
+    CASE WHEN count(*) = 1 THEN min(rate_per_s) END AS rate_per_s
 FROM counters
 WHERE run_id = $run_id
-GROUP BY scope, system, event, unit, CASE WHEN interval_end_ns IS NULL THEN line END
-ORDER BY min(line) ASC NULLS LAST, scope ASC NULLS LAST, system ASC NULLS LAST, event ASC, unit ASC NULLS LAST
+GROUP BY scope, system, event, part, unit, CASE WHEN interval_end_ns IS NULL AND logged_at IS NULL THEN line END
+ORDER BY
+    min(line) ASC NULLS LAST,
+    scope ASC NULLS LAST,
+    system ASC NULLS LAST,
+    event ASC,
+    part ASC NULLS LAST,
+    unit ASC NULLS LAST
