@@ -1,13 +1,12 @@
-"""Times kvmtrace and perf on the same file, side by side: `python -m benchmarks.bench [SAMPLES] [--runs N]`.
+"""Times kvmtrace, perf and trace-cmd on the same events: `python -m benchmarks.bench [SAMPLES] [--runs N]`.
 
-Whole processes, start-up included, on a file in the page cache, one after the other in turn (A B C A B C …), so that
+Whole processes, start-up included, on files in the page cache, one after the other in turn (A B C A B C …), so that
 what slows the machine down for a while touches all of them. Only the ratios can be compared between machines.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import platform
 import shutil
@@ -15,120 +14,24 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks.measure import CommandFailedError, peak_memory_bytes, timed
-from benchmarks.verdicts import (
-    HELP,
-    INGEST,
-    INGEST_ALONE,
-    LARGE_SAMPLES,
-    PERF_KVM,
-    PERF_SCRIPT,
-    REPORT,
-    Results,
-    print_results,
-)
+from benchmarks.inputs import Input, made, read_through
+from benchmarks.programs import programs
+from benchmarks.turns import Turns
+from benchmarks.verdicts import FLAT_SAMPLES, LARGE_SAMPLES, print_results
 
-ROOT = Path(__file__).parents[1]
-MAKERS = (
-    "synthetic.py",
-    "svm_vcpu.py",
-    "recording_builder.py",
-    "tracepoint_records.py",
-    "perf_data_writer.py",
-    "perf_data_features.py",
-    "formats/kvm/kvm_exit.txt",
-    "formats/kvm/kvm_entry.txt",
-)
-"""What the bytes of the synthetic file depend on: a file made by an older program is not used."""
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-MIB = 1 << 20
+COMPARED = {
+    "perf.data": (Input.PERF_DATA,),
+    "trace.dat": (Input.TRACE_DAT,),
+    "text": (Input.PERF_SCRIPT, Input.FTRACE),
+}
 
 
-class Bench:
-    """The programs to compare, on one file; everything they write goes to `folder`."""
-
-    def __init__(self, recording: Path, folder: Path, *, with_perf: bool) -> None:
-        self.results = Results()
-        self._folder = folder
-        self._store = folder / "store"
-        kvmtrace = [sys.executable, "-m", "kvmtrace"]
-        ingest = [*kvmtrace, "ingest", str(recording), "--store", str(self._store)]
-        self._commands = {
-            HELP: [*kvmtrace, "--help"],
-            INGEST_ALONE: [*ingest, "--jobs", "1"],
-            INGEST: ingest,
-            REPORT: [*kvmtrace, "report", "--store", str(self._store)],
-        }
-        if with_perf:
-            self._commands[PERF_KVM] = ["perf", "kvm", "-i", str(recording), "stat", "report"]
-            self._commands[PERF_SCRIPT] = ["perf", "script", "-i", str(recording)]
-
-    def run(self, runs: int, script_runs: int) -> Results:
-        """Run everything in turn, `perf script` only in the first turns, then once more to look at memory."""
-        for turn in range(runs):
-            for name in self._commands:
-                if name != PERF_SCRIPT or turn < script_runs:
-                    show_progress(f"run {turn + 1} of {runs}: {name}")
-                    self._time(name)
-        for name in (INGEST, REPORT, PERF_KVM):
-            if name in self._commands:
-                show_progress(f"memory: {name}")
-                self._look_at_memory(name)
-        show_progress("")
-        return self.results
-
-    def _time(self, name: str) -> None:
-        if name in self.results.failures:
-            return
-        self._make_room(name)
-        try:
-            timing = timed(self._commands[name], self._output(name), folder=ROOT)
-        except CommandFailedError as failure:
-            self.results.failures[name] = str(failure)
-            return
-        self.results.timings.setdefault(name, []).append(timing)
-        if name == INGEST:
-            self.results.store_bytes = sum(path.stat().st_size for path in self._store.rglob("*") if path.is_file())
-
-    def _look_at_memory(self, name: str) -> None:
-        if name in self.results.failures:
-            return
-        self._make_room(name)
-        try:
-            self.results.peak_bytes[name] = peak_memory_bytes(self._commands[name], self._output(name), folder=ROOT)
-        except CommandFailedError as failure:
-            self.results.failures[name] = str(failure)
-
-    def _make_room(self, name: str) -> None:
-        if name in (INGEST, INGEST_ALONE):
-            shutil.rmtree(self._store, ignore_errors=True)
-
-    def _output(self, name: str) -> Path:
-        return Path(os.devnull) if name == PERF_SCRIPT else self._folder / f"{name.replace(' ', '-')}.txt"
-
-
-def show_progress(text: str) -> None:
-    """Replace the line of progress, where somebody sees it."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
-
-
-def made_recording(folder: Path, samples: int) -> Path:
-    """Return the synthetic file of `samples` samples, made in `folder` unless the same program made it before."""
-    makers = hashlib.sha256(b"".join((ROOT / "benchmarks" / maker).read_bytes() for maker in MAKERS)).hexdigest()
-    recording = folder / f"synthetic-{samples}-{makers[:12]}.perf.data"
-    if not recording.exists():
-        print(f"making {recording}", file=sys.stderr)
-        unfinished = recording.with_suffix(".unfinished")
-        # a process of its own: what this one holds would count as memory of those that it starts
-        command = [sys.executable, "-m", "benchmarks.synthetic", "-n", str(samples), str(unfinished)]
-        subprocess.run(command, check=True, cwd=ROOT)
-        unfinished.rename(recording)
-    return recording
-
-
-def print_machine(recording: Path, samples: int, *, with_perf: bool) -> None:
+def print_machine(files: Mapping[Input, Path], samples: int, *, perf: bool, trace_cmd: bool) -> None:
     """Print what the figures depend on."""
     cpus = os.cpu_count()
     models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
@@ -136,20 +39,21 @@ def print_machine(recording: Path, samples: int, *, with_perf: bool) -> None:
     print(
         f"machine: {cpus} CPUs, {model}, Linux {platform.release()}, load {os.getloadavg()[0]:.2f} before the first run"
     )
-    print(f"Python {platform.python_version()}", end="")
-    if with_perf:
-        version = subprocess.run(["perf", "--version"], capture_output=True, text=True, check=True).stdout.strip()
-        print(f", {version}")
-    else:
-        print("\nperf is not installed: only our own times, and nothing to compare them with")
-    print(f"file: {samples:,} samples, {recording.stat().st_size / 1e6:.0f} MB, in the page cache")
+    versions = [f"Python {platform.python_version()}"]
+    versions += [_first_line("perf", "--version")] if perf else []
+    versions += [_first_line("trace-cmd", "--version")] if trace_cmd else []
+    print(", ".join(versions))
+    for name, found in (("perf", perf), ("trace-cmd", trace_cmd)):
+        if not found:
+            print(f"{name} is not installed: nothing is compared with it")
+    sizes = ", ".join(f"{made} {file.stat().st_size / 1e6:.0f} MB" for made, file in files.items())
+    print(f"files: {samples:,} events each: {sizes}; in the page cache")
 
 
-def read_through(recording: Path) -> None:
-    """Bring a file into the page cache."""
-    with recording.open("rb") as file:
-        while file.read(MIB):
-            pass
+def _first_line(*command: str) -> str:
+    """Return the first line that a program prints, on either stream, whatever its exit code."""
+    said = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False).stdout
+    return next((line.strip() for line in said.splitlines() if line.strip()), command[0])
 
 
 def _number(text: str) -> int:
@@ -158,26 +62,41 @@ def _number(text: str) -> int:
     return int(text if factor == 1 else text[:-1]) * factor
 
 
-def main() -> int:
-    """Make the file, run everything, print; 1: a program failed."""
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition(":")[0] if __doc__ else None)
-    parser.add_argument("samples", type=_number, nargs="?", default="4M", help="samples in the file: 400k, 4M, 40M")
-    parser.add_argument("--runs", type=int, help="runs of each program (5, of a large file 3)")
-    parser.add_argument("--script-runs", type=int, help="runs of perf script, which is slow (2, of a large file none)")
-    parser.add_argument("--dir", type=Path, help="where the file is kept and stores are made")
-    options = parser.parse_args()
+    parser.add_argument("samples", type=_number, nargs="?", default="4M", help="events in each file: 400k, 4M, 40M")
+    parser.add_argument("--runs", type=int, help="runs of each program (5, of large files 3)")
+    parser.add_argument(
+        "--slow-runs", type=int, help="runs of perf script and trace-cmd report, which are slow (2, of large files 0)"
+    )
+    parser.add_argument(
+        "--only", nargs="+", choices=list(COMPARED), help="what is read (all; of large files perf.data and trace.dat)"
+    )
+    parser.add_argument("--dir", type=Path, help="where the files are kept and stores are made")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Make the files, run everything, print; 1: a program failed."""
+    options = _options()
+    samples: int = options.samples
+    large = samples >= LARGE_SAMPLES
+    compared = options.only or [name for name in COMPARED if not large or name != "text"]
+    inputs = [made for name in COMPARED if name in compared for made in COMPARED[name]]
     folder: Path = options.dir or Path(tempfile.gettempdir()) / f"kvmtrace-bench-{os.getuid()}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with_perf = shutil.which("perf") is not None
-    recording = made_recording(folder.resolve(), options.samples)
-    read_through(recording)
-    print_machine(recording, options.samples, with_perf=with_perf)
-    bench = Bench(recording, folder.resolve(), with_perf=with_perf)
-    large = options.samples >= LARGE_SAMPLES
+    folder = folder.resolve()
+    files = {wanted: made(folder, wanted, samples) for wanted in inputs}
+    quarters = {wanted: made(folder, wanted, samples // 8 * 2) for wanted in inputs if samples >= FLAT_SAMPLES}
+    for file in (*quarters.values(), *files.values()):
+        read_through(file)
+    perf, trace_cmd = (shutil.which(name) is not None for name in ("perf", "trace-cmd"))
+    print_machine(files, samples, perf=perf, trace_cmd=trace_cmd)
+    turns = Turns(list(programs(files, quarters, folder, perf=perf, trace_cmd=trace_cmd)), samples, folder)
     runs = options.runs or (3 if large else 5)
-    script_runs = options.script_runs if options.script_runs is not None else (0 if large else 2)
-    results = bench.run(runs, script_runs)
-    print_results(results, options.samples)
+    slow_runs = options.slow_runs if options.slow_runs is not None else (0 if large else 2)
+    results = turns.run(runs, slow_runs)
+    print_results(results, samples, inputs)
     return 1 if results.failures else 0
 
 

@@ -37,10 +37,19 @@ def event_desc_feature(events: Sequence[tuple[str, Attr]], order: str = "<") -> 
 
 
 def tracing_data(
-    formats: Mapping[str, Iterable[str]], *, header_page: str, header_event: str, order: str = "<"
+    formats: Mapping[str, Iterable[str]],
+    *,
+    header_page: str,
+    header_event: str,
+    version: str = "0.6",
+    command_lines: str = "",
+    order: str = "<",
 ) -> bytes:
-    """Return HEADER_TRACING_DATA, version 0.6, of a 64-bit machine; `formats` are the format texts by system."""
-    parts = [b"\x17\x08\x44tracing", b"0.6\0", struct.pack(f"{order}BBI", order == ">", 8, 4096)]
+    """Return HEADER_TRACING_DATA of a 64-bit machine; `formats` are the format texts by system.
+
+    A trace.dat of `version` 6 begins with the same; `command_lines` are the names of its threads: `pid name` lines.
+    """
+    parts = [b"\x17\x08\x44tracing", version.encode() + b"\0", struct.pack(f"{order}BBI", order == ">", 8, 4096)]
     for name, text in (("header_page", header_page), ("header_event", header_event)):
         parts += [name.encode() + b"\0", _counted(text, order)]
     parts.append(struct.pack(f"{order}I", 0))  # formats of the ftrace system
@@ -48,7 +57,8 @@ def tracing_data(
     for system, texts in formats.items():
         counted = [_counted(text, order) for text in texts]
         parts += [system.encode() + b"\0", struct.pack(f"{order}I", len(counted)), *counted]
-    parts.append(struct.pack(f"{order}IIQ", 0, 0, 0))  # kallsyms, printk formats, saved command lines
+    parts.append(struct.pack(f"{order}II", 0, 0))  # kallsyms, printk formats
+    parts.append(_counted(command_lines, order))
     return b"".join(parts)
 
 

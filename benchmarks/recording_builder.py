@@ -53,6 +53,7 @@ are those of their trace headers (arch/x86/kvm/trace.h, uapi/asm/{vmx,svm}.h), l
 AMD = "AuthenticAMD,25,1,1"
 INTEL = "GenuineIntel,6,143,8"
 FIRST_SAMPLE_ID = 1000
+KERNEL = "6.1.0-made"
 
 
 def format_text(system: str, event: str, kernel: str = "") -> str:
@@ -80,7 +81,7 @@ class Recording:
         cpuid: str = AMD,
         hostname: str = "made",
         sample_type: SampleType = PERF_RECORD_DEFAULT,
-        kernel: str = "6.1.0-made",
+        kernel: str = KERNEL,
         arch: str = "x86_64",
         order: str = "<",
     ) -> None:

@@ -50,6 +50,7 @@ MSR, INTERRUPT, NPF, HLT, IO, VINTR, CPUID = 0x7C, 0x60, 0x400, 0x78, 0x7B, 0x64
 class Reason:
     """How often an SVM exit code happens, how long it takes (lognormal), and the length of its instruction."""
 
+    name: str  # as the kernel prints it
     code: int
     share: float
     median_ns: float
@@ -58,13 +59,13 @@ class Reason:
 
 
 REASONS = (
-    Reason(MSR, 0.41, 1_200.0, 0.35, 2),
-    Reason(INTERRUPT, 0.40, 1_900.0, 0.60, 0),
-    Reason(NPF, 0.03, 4_500.0, 0.70, 0),
-    Reason(HLT, 0.08, 60_000.0, 1.00, 1),
-    Reason(IO, 0.03, 15_000.0, 0.80, 1),
-    Reason(VINTR, 0.03, 900.0, 0.30, 0),
-    Reason(CPUID, 0.02, 1_100.0, 0.25, 2),
+    Reason("msr", MSR, 0.41, 1_200.0, 0.35, 2),
+    Reason("interrupt", INTERRUPT, 0.40, 1_900.0, 0.60, 0),
+    Reason("npf", NPF, 0.03, 4_500.0, 0.70, 0),
+    Reason("hlt", HLT, 0.08, 60_000.0, 1.00, 1),
+    Reason("io", IO, 0.03, 15_000.0, 0.80, 1),
+    Reason("vintr", VINTR, 0.03, 900.0, 0.30, 0),
+    Reason("cpuid", CPUID, 0.02, 1_100.0, 0.25, 2),
 )
 
 
@@ -75,6 +76,11 @@ class Thread:
     pid: int
     tid: int
     vcpu: int
+
+    @property
+    def comm(self) -> str:
+        """Its name, as QEMU gives it."""
+        return f"CPU {self.vcpu}/KVM"
 
 
 THREADS = (Thread(2001, 2009, 0), Thread(2001, 2010, 1), Thread(3001, 3009, 0), Thread(3001, 3010, 1))

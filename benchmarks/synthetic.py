@@ -1,7 +1,8 @@
-"""Makes a large perf.data of kvm_exit and kvm_entry: `python -m benchmarks.synthetic -n 4000000 TARGET`.
+"""Makes a large recording of kvm_exit and kvm_entry: `python -m benchmarks.synthetic -n 4000000 --form FORM TARGET`.
 
-Two VMs of two vCPUs on eight CPUs. Records stand as `perf record` leaves them: by round, in it by CPU, on a CPU by
-time, each CPU read a little later than the one before it. The same seed gives the same bytes.
+Two VMs of two vCPUs on eight CPUs. The same seed gives the same bytes, and in every form the same events.
+In a perf.data, records stand as `perf record` leaves them: by round, in it by CPU, on a CPU by time, each CPU read a
+little later than the one before it.
 """
 
 from __future__ import annotations
@@ -13,78 +14,66 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.perf_data_writer import FINISHED_ROUND, Form, PerfDataWriter
-from benchmarks.recording_builder import Recording
-from benchmarks.svm_vcpu import CPUS, START_NS, THREADS, VcpuSource, mean_pair_ns
+from benchmarks.svm_vcpu import CPUS, START_NS, THREADS, mean_pair_ns
+from benchmarks.synthetic_events import SyntheticEvents, column
+from benchmarks.synthetic_text import TextForm, write_text
+from benchmarks.synthetic_trace_dat import write_trace_dat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    from benchmarks.recording_builder import Recording
 
     Records = NDArray[np.void]
 
 DEFAULT_SAMPLES = 4_000_000
+TRACE_DAT = "trace.dat"
 PAIRS_OF_ROUND = 4096
 READ_SKEW_NS = 15_000  # CPU n is read n times this after CPU 0
+ROUND_NS = int(PAIRS_OF_ROUND * mean_pair_ns() / len(THREADS))
 
 
 def write_synthetic(
     target: Path, *, samples: int = DEFAULT_SAMPLES, seed: int = 1, form: Form | str = Form.FILE
 ) -> None:
-    """Write a recording of `samples` samples to `target`. ValueError: an odd number, for they come in pairs."""
-    if samples % 2:
-        raise ValueError(f"expected an even number of samples, found {samples}")
-    recording = Recording(cpus=CPUS, hostname="synthetic")
-    exits = recording.add_tracepoint("kvm", "kvm_exit")
-    entries = recording.add_tracepoint("kvm", "kvm_entry")
-    _name_threads(recording)
-    shares = [samples // 2 // len(THREADS) + (index < samples // 2 % len(THREADS)) for index in range(len(THREADS))]
-    vcpus = [VcpuSource(index, pairs, seed, exits, entries) for index, pairs in enumerate(shares)]
-    with PerfDataWriter(target, form, attrs=[exits.attr, entries.attr], features=recording.features()) as writer:
-        writer.write(b"".join(recording.records))
-        for records in rounds(vcpus):
+    """Write a perf.data of `samples` samples to `target`. ValueError: an odd number, for they come in pairs."""
+    events = SyntheticEvents.of(samples, seed)
+    _name_threads(events.recording)
+    attrs = [events.exits.attr, events.entries.attr]
+    with PerfDataWriter(target, form, attrs=attrs, features=events.recording.features()) as writer:
+        writer.write(b"".join(events.recording.records))
+        for records in rounds(events):
             writer.write(records)
             writer.write_user(FINISHED_ROUND)
 
 
-def rounds(vcpus: Sequence[VcpuSource]) -> Iterator[memoryview]:
+def rounds(events: SyntheticEvents) -> Iterator[memoryview]:
     """Yield the records of one round after the other."""
-    round_ns = int(PAIRS_OF_ROUND * mean_pair_ns() / len(vcpus))
-    held: list[Records] = []
-    while left := [vcpu for vcpu in vcpus if vcpu.pairs_left]:
-        held += min(left, key=lambda vcpu: vcpu.clock_ns).next_chunk()
-        complete_ns = min((vcpu.clock_ns for vcpu in vcpus if vcpu.pairs_left), default=None)
-        last = None if complete_ns is None else _round_of(np.array([complete_ns]), CPUS - 1, round_ns)[0]
-        ready = []
-        for index, records in enumerate(held):
-            done = np.ones(len(records), bool) if last is None else _round_of_records(records, round_ns) < last
-            ready.append(_selected(records, done))
-            held[index] = _selected(records, ~done)
-        held = [records for records in held if len(records)]
-        yield from _laid_out(ready, round_ns)
+    for window in events.windows(_read_before):
+        yield from _laid_out(window)
 
 
-def _selected(records: Records, chosen: NDArray[np.bool]) -> Records:
-    """Return the chosen records, copied as plain bytes: by field, numpy would leave the padding as it finds it."""
-    return records.view(np.dtype((np.void, records.dtype.itemsize)))[chosen].view(records.dtype)
+def _read_before(records: Records, complete_ns: int) -> NDArray[np.bool]:
+    """Return which records are of a round that ends before `complete_ns` on the CPU that is read last."""
+    return np.less(_round_of_records(records), _round_of(np.array([complete_ns]), CPUS - 1))
 
 
-def _round_of(ts_ns: NDArray[np.int64], cpu: NDArray[np.int64] | int, round_ns: int) -> NDArray[np.int64]:
+def _round_of(ts_ns: NDArray[np.int64], cpu: NDArray[np.int64] | int) -> NDArray[np.int64]:
     """Return the round in which each record is read: a CPU that is read later gives more."""
-    return (ts_ns - START_NS - cpu * READ_SKEW_NS) // round_ns
+    return (ts_ns - START_NS - cpu * READ_SKEW_NS) // ROUND_NS
 
 
-def _round_of_records(records: Records, round_ns: int) -> NDArray[np.int64]:
-    return _round_of(records["ts_ns"].astype(np.int64), records["cpu"].astype(np.int64), round_ns)
+def _round_of_records(records: Records) -> NDArray[np.int64]:
+    return _round_of(records["ts_ns"].astype(np.int64), records["cpu"].astype(np.int64))
 
 
-def _laid_out(parts: Sequence[Records], round_ns: int) -> Iterator[memoryview]:
+def _laid_out(parts: list[Records]) -> Iterator[memoryview]:
     """Yield the bytes of each round: records by CPU, on a CPU by time."""
-    ts_ns = np.concatenate([records["ts_ns"] for records in parts])
-    cpu = np.concatenate([records["cpu"] for records in parts])
-    of_round = np.concatenate([_round_of_records(records, round_ns) for records in parts])
+    of_round = np.concatenate([_round_of_records(records) for records in parts])
     words = np.concatenate([np.full(len(records), records.dtype.itemsize // 8) for records in parts])
-    order = np.lexsort((ts_ns, cpu, of_round))
+    order = np.lexsort((column(parts, "ts_ns"), column(parts, "cpu"), of_round))
     ends = np.cumsum(words[order])
     starts = np.empty_like(words)
     starts[order] = ends - words[order]
@@ -106,7 +95,7 @@ def _name_threads(recording: Recording) -> None:
     for pid in sorted({thread.pid for thread in THREADS}):
         recording.add_comm("qemu-system-x86", pid=pid, tid=pid)
     for thread in THREADS:
-        recording.add_comm(f"CPU {thread.vcpu}/KVM", pid=thread.pid, tid=thread.tid)
+        recording.add_comm(thread.comm, pid=thread.pid, tid=thread.tid)
 
 
 def main() -> None:
@@ -115,9 +104,15 @@ def main() -> None:
     parser.add_argument("target", type=Path)
     parser.add_argument("-n", "--samples", type=int, default=DEFAULT_SAMPLES)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--form", choices=[form.value for form in Form], default=Form.FILE.value)
+    forms = [*Form, TRACE_DAT, *TextForm]
+    parser.add_argument("--form", choices=[str(form) for form in forms], default=Form.FILE.value)
     options = parser.parse_args()
-    write_synthetic(options.target, samples=options.samples, seed=options.seed, form=options.form)
+    if options.form == TRACE_DAT:
+        write_trace_dat(options.target, samples=options.samples, seed=options.seed)
+    elif options.form in list(TextForm):
+        write_text(options.target, TextForm(options.form), samples=options.samples, seed=options.seed)
+    else:
+        write_synthetic(options.target, samples=options.samples, seed=options.seed, form=options.form)
 
 
 if __name__ == "__main__":
