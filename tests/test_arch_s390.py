@@ -618,6 +618,8 @@ PERF_NAMES = {
     ("kvm_s390_intercept_prog", 1): "Prog Operation",
 }
 PERF_WORDS = (STSCH_WORD, SIGP_WORD, DIAG_WORD, LCTLG_WORD)
+TURN_NS = 10_000
+"""From one turn to the next. Rows that last longer span a lost exit, and one of two details: which one is a guess."""
 Event = tuple[int, int, str, str, int]
 """Time, thread, event, field, value."""
 
@@ -626,7 +628,7 @@ def events_of(turns: list[tuple[int, Step, list[bool]]]) -> list[Event]:
     """Return the events of each turn of one of two threads, without those that were lost."""
     events: list[Event] = []
     for turn, (thread, step, lost) in enumerate(turns):
-        start = 10_000 * (turn + 1)
+        start = TURN_NS * (turn + 1)
         told = [("kvm_s390_sie_exit", "icptcode", step.code), *step.told, ("kvm_s390_sie_enter", "cpuflags", 0)]
         events += [
             (start + 1_000 * n + 7 * turn, thread, *event) for n, event in enumerate(told) if not lost[n % len(lost)]
@@ -643,8 +645,8 @@ def perfs_table(events: list[Event]) -> dict[str, list[int]]:
     reasons = {step.code: step.reason for step in STEPS}
     for ts_ns, thread, event, _, value in events:
         if event == "kvm_s390_sie_enter":
-            if thread in known and thread in start:
-                table[key[thread]].append(ts_ns - start.pop(thread))
+            if thread in known and thread in start and (lasted := ts_ns - start.pop(thread)) < TURN_NS:
+                table[key[thread]].append(lasted)
             known.add(thread)
         elif thread in known:
             if event == "kvm_s390_sie_exit":
@@ -662,7 +664,7 @@ def our_table(rows: list[Row], events: list[Event]) -> dict[str, list[int]]:
             entered.setdefault(thread, ts_ns)
     table: dict[str, list[int]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: row["entry_ts_ns"] or 0):
-        if row["latency_ns"] is not None and row["exit_ts_ns"] > entered[row["tid"]]:
+        if (row["latency_ns"] or TURN_NS) < TURN_NS and row["exit_ts_ns"] > entered[row["tid"]]:
             table[row["detail_name"] or row["reason"]].append(row["latency_ns"])
     return table
 

@@ -7,19 +7,21 @@ its exact minimum and maximum, a percentile that is taken from the buckets is wi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from kvmtrace.arch.base import Role
 from kvmtrace.exits.facets import TIME_ROLES
+from kvmtrace.exits.table import dictionary_schema, named
 from kvmtrace.schema import LATENCY_BUCKETS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kvmtrace.arch import Architecture
+    from kvmtrace.arch.base import Reason
     from kvmtrace.exits.builder import ExitBuilder, Exits
 
 _SUB_BITS = 6
@@ -30,6 +32,8 @@ _STATES = 3  # userspace: not recorded, no, yes
 _DETAILS_KEPT = 2048
 """Details of one kind that are kept apart; of faulting addresses there may be as many as exits."""
 _KEY_BITS = 63
+_DETAIL_BITS = 32
+_DETAIL_MASK = (1 << _DETAIL_BITS) - 1
 
 
 class LatencyBuckets:
@@ -86,12 +90,12 @@ class LatencyBuckets:
 
     def table(self) -> pa.Table:
         """Return the table `latency_buckets`."""
-        schema = LATENCY_BUCKETS.arrow_schema()
+        schema = dictionary_schema(LATENCY_BUCKETS)
         if not self._counts:
             return schema.empty_table()
         counts = _Counts.merged(self._counts)
         *group, bucket = counts.keys
-        timed = bucket != _NO_BUCKET
+        untimed = bucket == _NO_BUCKET
         low, high = _bounds(bucket)
         measured = {
             "bucket_low_ns": low,
@@ -102,12 +106,12 @@ class LatencyBuckets:
             "max_ns": counts.most,
         }
         arrays = self._group_columns(*group)
-        arrays |= {name: pa.array(values, mask=~timed) for name, values in measured.items()}
+        arrays |= {name: pa.array(values, mask=untimed) for name, values in measured.items()}
         arrays |= {name: pa.nulls(len(bucket), pa.int64()) for name in TIME_ROLES}
         for name, part in zip(self._parts, counts.parts, strict=True):
-            arrays[name] = pa.array(part.total, mask=~timed | ((part.unknown > 0) & (part.total == 0)))
+            arrays[name] = pa.array(part.total, mask=untimed | ((part.unknown > 0) & (part.total == 0)))
         arrays["n"] = pa.array(counts.n)
-        return pa.table([arrays[field.name].cast(field.type) for field in schema], schema=schema)
+        return pa.table([arrays[field.name] for field in schema], schema=schema)
 
     def _group_columns(
         self,
@@ -119,39 +123,46 @@ class LatencyBuckets:
         detail: NDArray[np.integer[Any]],
     ) -> dict[str, pa.Array]:
         """Return the columns of what is counted apart, from the codes that it was counted by."""
-        meanings = [self._builder.reasons.meanings[code] for code in reason.tolist()]
-        details = [self._detail(code) for code in detail.tolist()]
-        kinds = [
-            None if rule is None else self._architecture.detail_kind(self._architecture.details[rule], meaning)
-            for (rule, _, _), meaning in zip(details, meanings, strict=True)
-        ]
-        names = [
-            None if kind is None or value is None else self._architecture.detail_names(kind).get(value)
-            for kind, (_, value, _) in zip(kinds, details, strict=True)
-        ]
+        meanings = self._builder.reasons.meanings
+        both, row = np.unique(reason.astype(np.int64) << _DETAIL_BITS | detail, return_inverse=True)
+        told = [self._told(meanings[code >> _DETAIL_BITS], code & _DETAIL_MASK) for code in both.tolist()]
+        values = np.array([detail.value or 0 for detail in told], np.uint64)
+        no_value = np.array([detail.value is None for detail in told])
+        userspace = state % _STATES
         return {
-            "vm_id": pa.array([self._builder.vms.names[index] for index in vm.tolist()], pa.string()),
-            "vcpu": pa.array(vcpu - 1, mask=vcpu == 0),
-            "cpu": pa.array(cpu - 1, mask=cpu == 0),
-            "isa": pa.array([meaning.isa for meaning in meanings], pa.string()),
-            "reason": pa.array([meaning.name for meaning in meanings], pa.string()),
-            "detail_kind": pa.array(kinds, pa.string()),
-            "detail": pa.array([value for _, value, _ in details], pa.uint64()),
-            "detail_name": pa.array(names, pa.string()),
-            "detail_capped": pa.array([capped for _, _, capped in details]),
-            "idle": pa.array([meaning.idle for meaning in meanings]),
-            "userspace": pa.array([(None, False, True)[code % _STATES] for code in state.tolist()], pa.bool_()),
+            "vm_id": named(vm, self._builder.vms.names),
+            "vcpu": pa.array((vcpu - 1).astype(np.int32), mask=vcpu == 0),
+            "cpu": pa.array((cpu - 1).astype(np.int32), mask=cpu == 0),
+            "isa": named(reason, [meaning.isa for meaning in meanings]),
+            "reason": named(reason, [meaning.name for meaning in meanings]),
+            "detail_kind": named(row, [detail.kind for detail in told]),
+            "detail": pa.array(values[row], mask=no_value[row]),
+            "detail_name": named(row, [detail.name for detail in told]),
+            "detail_capped": pa.array(np.array([detail.capped for detail in told])[row]),
+            "idle": pa.array(self._builder.reasons.idle[reason]),
+            "userspace": pa.array(userspace == _STATES - 1, mask=userspace == 0),
             "suspect": pa.array(state >= _STATES),
         }
 
-    def _detail(self, code: int) -> tuple[int | None, int | None, bool]:
-        """Return rule, value and whether the values were too many."""
+    def _told(self, meaning: Reason, code: int) -> _Told:
+        """Return what a code of a detail means with a reason."""
         if code == 0:
-            return None, None, False
+            return _Told(None, None, None, capped=False)
         rule, place = divmod(code - 1, _DETAILS_KEPT + 1)
+        kind = self._architecture.detail_kind(self._architecture.details[rule], meaning)
         if place == _DETAILS_KEPT:
-            return rule, None, True
-        return rule, self._details[rule].values[place], False
+            return _Told(kind, None, None, capped=True)
+        value = self._details[rule].values[place]
+        return _Told(kind, value, self._architecture.detail_names(kind).get(value), capped=False)
+
+
+class _Told(NamedTuple):
+    """A detail: its kind, value and name; `capped`: its values were too many."""
+
+    kind: str | None
+    value: int | None
+    name: str | None
+    capped: bool
 
 
 @dataclass(frozen=True, slots=True)

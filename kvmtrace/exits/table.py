@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from kvmtrace.arch import Architecture
     from kvmtrace.exits.facets import Facets
+    from kvmtrace.schema import Table
 
-_CLOSED_BY = pa.array([closed_by.name.lower() for closed_by in ClosedBy])
+_CLOSED_BY = [closed_by.name.lower() for closed_by in ClosedBy]
 
 
 class ExitTable:
@@ -30,7 +31,7 @@ class ExitTable:
         self._architecture = architecture
         self._builder = builder
         self._told = architecture.told()
-        self.schema = pa.schema([_dictionary_field(field) for field in EXITS.arrow_schema()])
+        self.schema = dictionary_schema(EXITS)
 
     def table(self, exits: Exits) -> pa.Table:
         """Return the columns of `exits`, strings as dictionaries."""
@@ -40,7 +41,7 @@ class ExitTable:
         has_detail = facets.detail_rule != NO_DETAIL
         columns = {
             "exit_id": pa.array(exits.exit_id),
-            "vm_id": _named(exits.vm, self._builder.vms.names),
+            "vm_id": named(exits.vm, self._builder.vms.names),
             "vcpu": known_or_null(exits.vcpu),
             "tid": pa.array(exits.tid),
             "cpu": known_or_null(exits.cpu),
@@ -49,9 +50,9 @@ class ExitTable:
             "entry_ts_ns": known_or_null(exits.entry_ts_ns, exits.latency_ns),
             "latency_ns": known_or_null(exits.latency_ns),
             "guest_ns": known_or_null(exits.guest_ns),
-            "isa": _named(exits.reason, [m.isa for m in meanings]),
+            "isa": named(exits.reason, [m.isa for m in meanings]),
             "reason_code": pa.array(np.array([m.code for m in meanings], np.int64)[exits.reason]),
-            "reason": _named(exits.reason, [m.name for m in meanings]),
+            "reason": named(exits.reason, [m.name for m in meanings]),
             "idle": pa.array(self._builder.reasons.idle[exits.reason]),
             "detail_kind": kind,
             "detail": pa.array(facets.detail, mask=~has_detail)
@@ -68,7 +69,7 @@ class ExitTable:
             "eoi": self._flag(Role.EOI, facets.eoi, exits.incomplete),
             "nested": self._nested(exits),
             "reflected": self._flag(Role.REFLECTED, facets.reflected, exits.incomplete),
-            "closed_by": pa.DictionaryArray.from_arrays(pa.array(exits.closed_by), _CLOSED_BY),
+            "closed_by": named(exits.closed_by, _CLOSED_BY),
             "suspect": pa.array(exits.suspect),
         }
         return pa.table([columns[field.name] for field in self.schema], schema=self.schema)
@@ -93,7 +94,7 @@ class ExitTable:
         table = np.full(len(architecture.details) * len(meanings) + 1, NO_DETAIL, np.int32)
         table[list(kind_of)] = list(kind_of.values())
         kind = np.where(rule == NO_DETAIL, NO_DETAIL, table[np.maximum(combination, 0)])
-        return _named(kind, list(kinds)), self._detail_names(kind, detail, kinds), _named(rule, origins)
+        return named(kind, list(kinds)), self._detail_names(kind, detail, kinds), named(rule, origins)
 
     def _detail_names(self, kind: NDArray[np.int64], detail: NDArray[np.uint64], kinds: Iterable[str]) -> pa.Array:
         names: list[str] = []
@@ -107,7 +108,7 @@ class ExitTable:
             place = np.minimum(np.searchsorted(values, detail[rows]), len(values) - 1)
             index[rows] = np.where(values[place] == detail[rows], len(names) + place, NO_DETAIL)
             names.extend(known[value] for value in values.tolist())
-        return _named(index, names)
+        return named(index, names)
 
     def _flag(self, role: Role, seen: NDArray[np.bool_], incomplete: NDArray[np.bool_]) -> pa.Array:
         """Return a flag: null where nothing was seen and something may have been there."""
@@ -140,6 +141,11 @@ class ExitTable:
         return incomplete if role in self._told else np.ones(len(incomplete), np.bool_)
 
 
+def dictionary_schema(table: Table) -> pa.Schema:
+    """Return the schema of a table, strings as dictionaries."""
+    return pa.schema([_dictionary_field(field) for field in table.arrow_schema()])
+
+
 def _dictionary_field(field: pa.Field) -> pa.Field:
     if field.type != pa.string():
         return field
@@ -152,8 +158,8 @@ def known_or_null(values: NDArray[np.integer[Any]], by: NDArray[np.integer[Any]]
     return pa.array(values, mask=unknown) if unknown.any() else pa.array(values)
 
 
-def _named(index: NDArray[np.integer[Any]], names: list[str | None] | list[str]) -> pa.Array:
-    """Return names by index as a dictionary array; null where the index is negative or the name None."""
+def named(index: NDArray[np.integer[Any]], names: list[str | None] | list[str]) -> pa.Array:
+    """Return names by index as a dictionary array: null where the index is negative or the name None."""
     missing = np.array([*(name is None for name in names), True])  # index -1 is the last
     unknown = missing[index]
     indices = pa.array(index.astype(np.int32), mask=unknown) if unknown.any() else pa.array(index.astype(np.int32))

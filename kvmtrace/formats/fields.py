@@ -92,7 +92,7 @@ class FieldLayout:
         if field.shape in _STRINGS:
             return _text(content, offsets)
         if field.shape == FieldShape.OPAQUE:
-            return _binary(content, offsets)
+            return _pieces_of(pa.binary(), content, offsets)
         element = np.dtype(f"{self.order}{'i' if field.signed else 'u'}{field.element_size}")
         values = np.frombuffer(content[: len(content) // element.itemsize * element.itemsize].tobytes(), element)
         if len(content) % element.itemsize or (offsets % element.itemsize).any():
@@ -185,15 +185,23 @@ def _text(content: NDArray[np.uint8], offsets: NDArray[np.int64]) -> pa.Array:
     first_nul = ends[np.searchsorted(ends, offsets[:-1])]
     lengths = np.minimum(first_nul, offsets[1:]) - offsets[:-1]
     kept, cut = _pieces(content, offsets[:-1], lengths)
-    raw = _binary(kept, cut)
+    return strings(kept, cut)
+
+
+def strings(content: NDArray[np.uint8], offsets: NDArray[np.int64]) -> pa.Array:
+    r"""Return the n strings between n + 1 offsets; bytes that are no UTF-8 are escaped as \\xNN.
+
+    Not by a cast: its module takes longer to load than a small recording to read.
+    """
+    texts = _pieces_of(pa.string(), content, offsets)
     try:
-        return raw.cast(pa.string())
+        texts.validate(full=True)
     except pa.ArrowInvalid:
-        names = raw.dictionary_encode()
-        decoded = [piece.decode(errors="backslashreplace") for piece in names.dictionary.to_pylist()]
-        return pa.DictionaryArray.from_arrays(names.indices, pa.array(decoded, pa.string())).cast(pa.string())
+        raw = _pieces_of(pa.binary(), content, offsets)
+        return pa.array([piece.decode(errors="backslashreplace") for piece in raw.to_pylist()], pa.string())
+    return texts
 
 
-def _binary(content: NDArray[np.uint8], offsets: NDArray[np.int64]) -> pa.Array:
-    buffers = [None, pa.py_buffer(offsets.astype(np.int32).tobytes()), pa.py_buffer(content.tobytes())]
-    return pa.BinaryArray.from_buffers(pa.binary(), len(offsets) - 1, buffers)
+def _pieces_of(kind: pa.DataType, content: NDArray[np.uint8], offsets: NDArray[np.int64]) -> pa.Array:
+    buffers = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(content)]
+    return pa.Array.from_buffers(kind, len(offsets) - 1, buffers)

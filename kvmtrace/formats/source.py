@@ -53,6 +53,7 @@ class Source:
         self._file = file
         self._start, self.size = piece or (0, os.fstat(file.fileno()).st_size)
         self.position = 0
+        self._digested_bytes = 0  # from the start
         self._digest = blake3.blake3()
         self._digesting = ThreadPoolExecutor(1, thread_name_prefix="kvmtrace-digest") if options.jobs > 1 else None
         self._digested: Future[object] | None = None
@@ -88,6 +89,20 @@ class Source:
         length = min(length, self.size - offset)
         return os.pread(self._file.fileno(), length, self._start + offset) if length > 0 else b""
 
+    def look_into(self, offset: int, buffer: memoryview) -> int:
+        """Fill `buffer` from `offset` and return how many bytes there were; the digest takes no notice."""
+        filled = 0
+        wanted = max(0, min(len(buffer), self.size - offset))
+        while filled < wanted:
+            try:
+                got = os.preadv(self._file.fileno(), [buffer[filled:wanted]], self._start + offset + filled)
+            except OSError as error:
+                raise InputError(self.path, f"cannot be read: {error.strerror}", where=offset + filled) from None
+            if got == 0:  # the file became shorter
+                break
+            filled += got
+        return filled
+
     def head(self) -> bytes:
         """Return the first 64 KiB."""
         return self.read_at(0, _HEAD_BYTES)
@@ -97,23 +112,16 @@ class Source:
 
         The bytes must stay as they are until the next call.
         """
-        wanted = min(len(buffer), self.size - self.position)
-        filled = 0
-        while filled < wanted:
-            try:
-                got = os.preadv(self._file.fileno(), [buffer[filled:wanted]], self._start + self.position + filled)
-            except OSError as error:
-                place = self.position + filled
-                raise InputError(self.path, f"cannot be read: {error.strerror}", where=place) from None
-            if got == 0:  # the file became shorter
-                break
-            filled += got
+        filled = self.look_into(self.position, buffer)
         self._feed_digest(buffer[:filled])
         self.position += filled
         return filled
 
     def _feed_digest(self, piece: memoryview) -> None:
+        """Take what stands at the current position into the digest, but for what is in it already."""
+        piece = piece[max(self._digested_bytes - self.position, 0) :]
         self._settle_digest()
+        self._digested_bytes += len(piece)
         if self._digesting is None:
             self._digest.update(piece)
         else:
@@ -135,9 +143,12 @@ class Source:
                 break
 
     def digest(self) -> str:
-        """Go to the end of the content and return the digest of all of it."""
+        """Return the digest of all of the content; what reads on reads on where it was."""
+        position = self.position
+        self.position = self._digested_bytes
         self.skip_to(self.size)
         self._settle_digest()
+        self.position = position
         return "blake3:" + self._digest.hexdigest()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -100,10 +100,13 @@ class Intake:
             if -(1 << 63) <= value < 1 << 63
         ]
         if names:
-            columns = [pa.array(column) for column in zip(*names, strict=True)]
-            self._writer.write_small("symbols", pa.table(columns, schema=schema.SYMBOLS.arrow_schema()))
+            self._writer.write_small("symbols", _small_table(schema.SYMBOLS, names))
         threads = sorted((pid, tid, name) for (pid, tid), name in self._facts.threads.items())
         if threads:
-            columns = [pa.array(column) for column in zip(*threads, strict=True)]
-            table = pa.table(dict(zip(schema.THREADS.names(), columns, strict=True)))
-            self._writer.write_small("threads", table.cast(schema.THREADS.arrow_schema()))
+            self._writer.write_small("threads", _small_table(schema.THREADS, threads))
+
+
+def _small_table(described: schema.Table, rows: list[tuple[Any, ...]]) -> pa.Table:
+    fields = described.arrow_schema()
+    columns = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), fields, strict=True)]
+    return pa.table(columns, schema=fields)

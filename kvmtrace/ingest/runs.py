@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from kvmtrace.errors import InputError, StoreError, UnknownFormatError
 from kvmtrace.formats import detect
+from kvmtrace.formats.ahead import read_ahead
 from kvmtrace.formats.archives import is_archive, members
 from kvmtrace.formats.source import ReadOptions, Source, open_source
 from kvmtrace.ingest.account import recording_manifest, table_manifest
-from kvmtrace.ingest.ahead import read_ahead
 from kvmtrace.ingest.intake import Intake
 from kvmtrace.recording import TableSet
 from kvmtrace.store import manifest as stored

@@ -7,10 +7,13 @@
     words.py         text as 64-bit words: numbers of many lines at a time
     interning.py     short strings → codes
     plans.py         a template as steps over many texts
+    stepping.py      what the steps do
+    name_columns.py  names in texts → the numbers that they stand for
     variants.py      the texts of one kind of event → columns: plans, else regular expressions
     columns.py       those columns: recording.Fields
     prefixes.py      what stands before an event: the shapes of lines
     layouts.py       a prefix's columns, found in one line and applied to many
+    event_names.py   names of events, which stand behind a prefix
     heads.py         lines → time, CPU, thread, name of the event
     lines.py         bytes → blocks of lines
     comments.py      headers, and lines that tell of losses
@@ -18,7 +21,10 @@
     threads.py       names of threads
     survey.py        the first pass: which traces, which events
     mending.py       what mail did to a text
-    reader.py        all of it: Recordings
+    content.py       the bytes of a text, mended or not
+    facts.py         what the first pass tells of a recording
+    reader.py        one trace as a Recording
+    opening.py       a text as the Recordings of its traces
 
 perf script cuts times off to a microsecond, tracefs and trace-cmd round them, unless they are told in nanoseconds.
 """
@@ -45,9 +51,9 @@ def _is(grammar: str, head: bytes) -> bool:
 
 
 def _read(grammar: str, source: Source) -> Sequence[Content]:
-    from kvmtrace.formats.event_text.reader import read  # noqa: PLC0415 - numpy, for recognising none
+    from kvmtrace.formats.event_text.opening import read_recordings  # noqa: PLC0415 - numpy, for recognising none
 
-    return read(source, grammar)
+    return read_recordings(source, grammar)
 
 
 def _format(name: str, what: str, example: str) -> RecordingFormat:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kvmtrace.formats.fields import stored_name
+from kvmtrace.formats.fields import stored_name, strings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,19 +61,10 @@ class TextFields:
 
 
 def _strings(block: NDArray[np.uint8], spans: Spans) -> pa.Array:
-    r"""Return texts as strings; bytes that are no UTF-8 are escaped as \\xNN."""
-    import pyarrow as pa  # noqa: PLC0415
-
     offsets = np.zeros(len(spans) + 1, np.int64)
     np.cumsum(spans.lengths, out=offsets[1:])
     places = np.repeat(spans.starts - offsets[:-1], spans.lengths) + np.arange(offsets[-1])
-    content = block[places]
-    buffers = [None, pa.py_buffer(offsets.astype(np.int32).tobytes()), pa.py_buffer(content.tobytes())]
-    raw = pa.BinaryArray.from_buffers(pa.binary(), len(spans), buffers)
-    try:
-        return raw.cast(pa.string())
-    except pa.ArrowInvalid:
-        return pa.array([piece.decode(errors="backslashreplace") for piece in raw.to_pylist()], pa.string())
+    return strings(block[places], offsets)
 
 
 def dtype_of(kind: str) -> np.dtype[Any]:

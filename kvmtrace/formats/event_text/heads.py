@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kvmtrace.formats.event_text.interning import MANY, Interner
+from kvmtrace.formats.event_text.event_names import EventNames
 from kvmtrace.formats.event_text.layouts import Layout
-from kvmtrace.formats.event_text.prefixes import LONGEST, NAME, Shape, bare, shapes
-from kvmtrace.formats.event_text.words import windows
+from kvmtrace.formats.event_text.prefixes import LONGEST, Shape, bare, shapes
 
 if TYPE_CHECKING:
     import re
@@ -26,10 +25,8 @@ LATEST_NS = 1 << 62
 
 _NS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000}
 _MANY_LAYOUTS = 64
-_NAME_WINDOW = 64
 _LARGEST_ID = (1 << 31) - 1
-_COLON, _TAB, _BLANK = ord(":"), ord("\t"), ord(" ")
-_ONE = np.uint64(1)
+_TAB = ord("\t")
 
 
 @dataclass(slots=True)
@@ -48,9 +45,8 @@ class Heads:
 
     @classmethod
     def of(cls, rows: int) -> Heads:
-        """Make room for so many lines."""
-        columns = [np.full(rows, -1, np.int64) for _ in range(9)]
-        return cls(*columns)
+        """Return so many lines of which nothing is told."""
+        return cls(*[np.broadcast_to(np.int64(-1), (rows,))] * 9)
 
     def take(self, rows: Places | NDArray[np.bool_]) -> Heads:
         """Return some of the lines."""
@@ -91,12 +87,10 @@ class HeadReader:
     ) -> None:
         self._shapes = [*shapes(grammar), *([bare()] if bare_lines else [])]
         self._ticks_ns = ticks_ns
-        self._knows = knows
         self._skips_tabs = grammar == "perf-script"  # call chains
         self._layouts: list[tuple[Shape, Layout]] = []
         self._layout_keys: set[tuple[object, ...]] = set()
-        self.names = Interner(MANY)
-        self._usable: list[bool] = []  # by code: whether the name can be an event's
+        self.names = EventNames(knows)
         self.told = Told()
 
     def read(self, lines: LineBlock) -> tuple[Heads, list[int]]:
@@ -135,12 +129,9 @@ class HeadReader:
         line = lines.line(index, LONGEST)
         for shape in self._shapes:
             match = shape.whole.match(line) if shape.sign.search(line) else None
-            if match is not None and (shape.name != "bare" or self._known(match["name"])):
+            if match is not None and (shape.name != "bare" or self.names.known(match["name"])):
                 return shape, match
         return None
-
-    def _known(self, name: bytes) -> bool:
-        return self._knows is not None and self._knows(name.decode("latin-1"))
 
     def _learn(
         self, shape_match: tuple[Shape, re.Match[bytes]], lines: LineBlock, index: int
@@ -176,7 +167,9 @@ class HeadReader:
                 setattr(heads, name, values[name].view(np.int64))
         if layout.comm is not None:
             heads.comm, heads.comm_end = starts + layout.comm[0], starts + layout.comm[1]
-        self._names(lines, heads, starts + layout.width, fits, bare_line=shape.name == "bare")
+        names = self.names.read(lines.raw, starts + layout.width, lines.ends[left], bare=shape.name == "bare")
+        fits &= names.told
+        heads.event, heads.text = names.code, names.text
         if fits.all():
             parts.append(heads)
             return left[:0]
@@ -207,33 +200,11 @@ class HeadReader:
             return np.zeros(len(ticks), np.int64)
         return self._ticks_ns(ticks)
 
-    def _names(self, lines: LineBlock, heads: Heads, at: Places, fits: NDArray[np.bool_], *, bare_line: bool) -> None:
-        """Read the names of the events, which begin behind `at`; lines without one do not fit."""
-        ends = lines.ends[heads.line]
-        raw = windows(lines.raw, at, _NAME_WINDOW).view(np.uint8).reshape(len(at), _NAME_WINDOW)
-        blanks = np.packbits(raw <= _BLANK, axis=1, bitorder="little").view("<u8").ravel()
-        first = _trailing(~blanks)
-        last = first + _trailing(blanks >> first)
-        text = (last + _trailing(~(blanks >> last))).astype(np.int64)
-        begin, behind = first.astype(np.int64), last.astype(np.int64)
-        length = behind - begin
-        rows = np.arange(len(at))
-        fits &= (length > 1) & (text < _NAME_WINDOW) & (at + behind <= ends)
-        fits &= raw[rows, np.minimum(behind, _NAME_WINDOW) - 1] == _COLON
-        heads.text = np.minimum(at + text, ends)
-        good = np.flatnonzero(fits)
-        codes = np.full(len(at), -1, np.int64)
-        codes[good] = self.names.codes(lines.raw, (at + begin)[good], length[good] - 1)
-        for name in self.names.strings[len(self._usable) :]:
-            self._usable.append(NAME.fullmatch(name) is not None and (not bare_line or self._known(name)))
-        fits &= np.array([*self._usable, False])[codes]
-        heads.event = codes
-
     def _single(self, shape_match: tuple[Shape, re.Match[bytes]], lines: LineBlock, index: int) -> Heads | None:
         """Return one line that has no layout in common with others; None: a number is beyond belief."""
         shape, match = shape_match
         parts = match.groupdict()
-        head = Heads.of(1)
+        head = Heads.of(1).take(np.zeros(1, np.int64))  # that can be written to
         head.line[0] = index
         time = self._single_time(shape, parts)
         if time is None or not 0 <= time <= LATEST_NS:
@@ -250,8 +221,7 @@ class HeadReader:
         head.text[0] = start + min(match.end(), int(lines.ends[index]) - start)
         if parts.get("comm") is not None:
             head.comm[0], head.comm_end[0] = start + match.start("comm"), start + match.end("comm")
-        name_at = np.array([start + match.start("name")])
-        head.event = self.names.codes(lines.raw, name_at, np.array([len(match["name"])]))
+        head.event[0] = self.names.code(lines.raw, start + match.start("name"), len(match["name"]))
         return head if head.event[0] >= 0 else None
 
     def _single_time(self, shape: Shape, parts: dict[str, bytes | None]) -> int | None:
@@ -262,8 +232,3 @@ class HeadReader:
             return int(self._in_ns(np.array([int(whole)]))[0])
         unit = _NS[shape.unit]
         return int(whole) * unit + (0 if fraction is None else int(fraction) * (unit // 10 ** len(fraction)))
-
-
-def _trailing(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return how many of the lowest bits are 0, 64 where all are."""
-    return np.bitwise_count((bits & (~bits + _ONE)) - _ONE).astype(np.uint64)

@@ -130,12 +130,12 @@ class Lines:
 def _trimmed(raw: NDArray[np.uint8], starts: Places, ends: Places) -> Places:
     """Return where the lines end without the blanks, tabs and returns at their ends."""
     ends = ends.astype(np.int64)
-    rows = np.flatnonzero(_is_blank(raw[ends - 1]) & (ends > starts))
+    rows = np.flatnonzero((raw[ends - 1] <= _BLANK) & (ends > starts))
     for _ in range(_TRIM_STEPS):
         if not len(rows):
             return ends
-        ends[rows] -= 1
         rows = rows[_is_blank(raw[ends[rows] - 1]) & (ends[rows] > starts[rows])]
+        ends[rows] -= 1
     for row in rows.tolist():
         start = int(starts[row])
         ends[row] = start + len(raw[start : ends[row]].tobytes().rstrip(b" \t\r"))

@@ -132,7 +132,7 @@ class Wraps:
         done: list[int] = []
         for index in sorted(stray):
             if index in stray and (begin := self._begin(lines, index, stray)) is not None:
-                stray -= set(range(begin, self._put(lines, begin, done)))
+                stray -= set(range(begin, self._put(lines, begin, stray, done)))
         if not done:
             return content, []
         where = f"line {done[0] + 1}"
@@ -144,10 +144,13 @@ class Wraps:
             return None if self._reads(lines[index - 1]) else index - 1
         return index
 
-    def _put(self, lines: list[bytes], begin: int, done: list[int]) -> int:
-        """Put the fewest lines together that make an event; return the line behind them."""
+    def _put(self, lines: list[bytes], begin: int, stray: set[int], done: list[int]) -> int:
+        """Put the fewest lines together that make an event; return the line behind them.
+
+        An event of its own is no piece of another: `cpus=2` before it would become the beginning of its thread's name.
+        """
         for end in range(begin + 1, min(begin + 1 + _MOST_PIECES, len(lines))):
-            if not lines[end].strip():
+            if not lines[end].strip() or (end not in stray and self._reads(lines[end])):
                 break
             pieces = [line.strip(b" \t\r") for line in lines[begin + 1 : end + 1]]
             for glue in (b" ", b""):

@@ -11,7 +11,8 @@ _TRACER = re.compile(rb"^[> ]*# tracer: ", re.MULTILINE)
 _TRACE_CMD = re.compile(rb"^[> ]*(?:cpus=\d+|version = \d+|CPU \d+ is empty|trace-cmd: .*)[ \r]*$", re.MULTILINE)
 _QUOTE = b"> |\t"
 _NO_BREAK = "\u00a0".encode()
-_BARE_PERF = re.compile(rb"[ \t]*kvm[\w-]*:[\w-]+:(?:[ \t]|$)")
+_BARE_PERF = re.compile(rb"[ \t]*kvm[\w-]*:[\w-]+:(?:[ \t](?!type: |sample_|trace_fields: )|$)")
+"""A line of `perf script -F event,trace`, and none of `perf evlist` with -v, -F or --trace-fields."""
 _PADDED = 20  # characters of a name and its blanks in trace-cmd's lines
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kvmtrace.formats.event_text.heads import HeadReader, Heads
-    from kvmtrace.formats.event_text.lines import LineBlock, Lines
+    from kvmtrace.formats.event_text.lines import LineBlock
     from kvmtrace.formats.event_text.words import Places
 
 _MAX_CPU = 1 << 16
@@ -90,10 +90,11 @@ class Survey:
         self.back_ns = max(self.back_ns, int((newest - heads.ts_ns).max()))
         self.steps_back += int((heads.ts_ns[1:] < heads.ts_ns[:-1]).sum())
         self._newest = int(newest[-1])
-        cpu = np.clip(heads.cpu, 0, _MAX_CPU - 1)[::-1]
-        first = np.full(_MAX_CPU, _LATEST, np.int64)
-        first[cpu] = heads.ts_ns[::-1]  # of equal indexes the last stands
-        self.first_of_cpu = np.minimum(self.first_of_cpu, first)
+        cpu = np.clip(heads.cpu, 0, _MAX_CPU - 1)
+        first = np.full(int(cpu.max()) + 1, _LATEST, np.int64)
+        first[cpu[::-1]] = heads.ts_ns[::-1]  # of equal indexes the last stands
+        known = self.first_of_cpu[: len(first)]
+        np.minimum(known, first, out=known)
 
     def _kinds(self, heads: Heads, lines: LineBlock) -> None:
         for string in self.heads.names.strings[len(self.names) :]:
@@ -155,10 +156,10 @@ class Survey:
         return template.with_table(EXITS, exits_table(self.isa, of_2_6_32=old))
 
 
-def survey(lines: Lines, size: int, new_heads: Callable[[], HeadReader]) -> list[Survey]:
+def survey(blocks: Iterator[LineBlock], size: int, new_heads: Callable[[], HeadReader]) -> list[Survey]:
     """Go through a text; return the traces in it, each of which begins with a header of tracefs, or the only one."""
     surveys = [Survey(new_heads())]
-    for block in lines.blocks():
+    for block in blocks:
         for part, begins in _split(block, surveys):
             if begins:
                 surveys[-1].end = part.offset_of(0)

@@ -39,6 +39,15 @@ class TemplateError(ValueError):
     """A template cannot be read: a mistake in this package."""
 
 
+def wrapped(value: int, kind: str) -> int:
+    """Return what a field of that type holds of a number."""
+    if kind == "bool":
+        return int(value != 0)
+    bits, signed = NUMBERS[kind]
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if signed and value >> bits - 1 else value
+
+
 @dataclass(frozen=True)
 class Literal:
     """Characters that stand in every text. `soft`: blanks that a text may lack, because nothing comes behind them."""
@@ -153,6 +162,7 @@ def _field(name: str, kind: str, offset: int) -> Field:
                  count=1)  # fmt: skip
 
 
+@cache
 def parse_template(line: str) -> Template:
     """Read one line of a file of templates. TemplateError: it is none."""
     head, separator, body = line.rstrip("\n").partition("  ")
@@ -212,24 +222,23 @@ def _softened(parts: list[Part]) -> list[Part]:
 
 
 class Templates:
-    """All templates, by system and event."""
+    """All templates, by system and event; each is read when it is first asked for."""
 
-    def __init__(self, templates: Iterable[Template]) -> None:
-        self._by_event: dict[str, dict[str, list[Template]]] = {}
-        for template in templates:
-            systems = self._by_event.setdefault(template.event, {})
-            systems.setdefault(template.system, []).append(template)
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines: dict[str, dict[str, list[str]]] = {}
+        for line in lines:
+            system, _, event = line.partition("  ")[0].partition(":")
+            self._lines.setdefault(event, {}).setdefault(system, []).append(line)
 
     def of(self, system: str | None, event: str) -> list[Template]:
         """Return the variants of an event; without a system those of every system that has an event of the name."""
-        systems = self._by_event.get(event, {})
-        if system is not None:
-            return systems.get(system, [])
-        return [template for variants in systems.values() for template in variants]
+        systems = self._lines.get(event, {})
+        of_system = systems.values() if system is None else [systems.get(system, [])]
+        return [parse_template(line) for lines in of_system for line in lines]
 
 
 @cache
 def all_templates() -> Templates:
     """Return the templates of this package."""
     lines = (line for path in sorted(_FOLDER.glob("*.txt")) for line in path.read_text("utf-8").splitlines())
-    return Templates(parse_template(line) for line in lines if line.strip() and not line.startswith("#"))
+    return Templates(line for line in lines if line.strip() and not line.startswith("#"))

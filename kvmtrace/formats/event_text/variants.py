@@ -8,8 +8,8 @@ import numpy as np
 
 from kvmtrace.formats.event_text.columns import Column, Spans, empty_columns, fill
 from kvmtrace.formats.event_text.names import table
-from kvmtrace.formats.event_text.plans import Plan, Verdict, wrapped
-from kvmtrace.formats.event_text.templates import NUMBERS
+from kvmtrace.formats.event_text.plans import Plan, Verdict
+from kvmtrace.formats.event_text.templates import NUMBERS, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

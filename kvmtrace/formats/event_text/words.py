@@ -22,6 +22,7 @@ WORD = 8
 _U = np.uint64
 _ONE = _U(1)
 _HIGH = _U(0x8080808080808080)
+_FIRST = _U(0x80)
 _LOW7 = _U(0x7F7F7F7F7F7F7F7F)
 _POWERS = np.array([10**n for n in range(17)], np.uint64)
 _KEEP = np.array([(1 << 8 * n) - 1 for n in range(8)] + [(1 << 64) - 1], np.uint64)
@@ -117,6 +118,21 @@ def decimal(words: Words) -> Words:
     value = value * _U(10) + (value >> _U(8)) & _U(0x00FF00FF00FF00FF)
     value = value * _U(100) + (value >> _U(16)) & _U(0x0000FFFF0000FFFF)
     return value * _U(10_000) + (value >> _U(32)) & _U(0xFFFFFFFF)
+
+
+def whole_hexadecimals(words: Words, rows: NDArray[np.bool_]) -> Words | None:
+    """Return the numbers that all but the last word of each row are, whole; None: some of the `rows` are not.
+
+    The last word must begin with another character, so that the number ends before it.
+    """
+    *digits, behind = words.T
+    wrong = (not_hexadecimal(behind) & _FIRST) ^ _FIRST
+    for word in digits:
+        wrong |= not_hexadecimal(word)
+    if wrong.any() and (wrong[rows] != 0).any():
+        return None
+    value = _hexadecimal(digits[0])
+    return value if len(digits) == 1 else cast("Words", value << _U(32) | _hexadecimal(digits[1]))
 
 
 def _hexadecimal(words: Words) -> Words:

@@ -1,0 +1,100 @@
+"""A text → the Recordings of the traces in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kvmtrace.errors import InputError
+from kvmtrace.formats.ahead import read_ahead
+from kvmtrace.formats.event_text.content import TextContent
+from kvmtrace.formats.event_text.heads import HeadReader
+from kvmtrace.formats.event_text.lines import Lines
+from kvmtrace.formats.event_text.mending import LARGEST, Wraps, unpacked
+from kvmtrace.formats.event_text.reader import TextRecording
+from kvmtrace.formats.event_text.survey import Survey, survey
+from kvmtrace.formats.event_text.templates import all_templates
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kvmtrace.formats.event_text.templates import Template
+    from kvmtrace.formats.event_text.words import Places
+    from kvmtrace.formats.source import Source
+    from kvmtrace.recording import Note
+
+_NS = 1_000_000_000
+
+
+def read_recordings(source: Source, grammar: str) -> list[TextRecording]:
+    """Read the traces of a text of one grammar. InputError: there is no event in it, or no time can be told."""
+    content, surveys, notes = _surveyed(source, grammar)
+    surveys = [found for found in surveys if found.events]
+    if not any(name.template for found in surveys for name in found.names):
+        raise InputError(
+            source.path,
+            "expected lines of events, found none of a known event",
+            hint="give the text as the recorder printed it: time, name of the event, and what stands behind it",
+        )
+    if source.clock_hz is None and any("ticks" in found.heads.told.groups for found in surveys):
+        raise InputError(
+            source.path,
+            "expected times in seconds, found ticks of a clock (x86-tsc, ppc-tb, counter)",
+            where=surveys[0].first_line,
+            hint="say how many of them are a second: --clock-hz",
+        )
+    recordings = [
+        TextRecording(content, grammar, found, f"trace {number}" if len(surveys) > 1 else None)
+        for number, found in enumerate(surveys, 1)
+    ]
+    for note in notes:
+        recordings[0].notes.add(note)
+    return recordings
+
+
+def _surveyed(source: Source, grammar: str) -> tuple[TextContent, list[Survey], list[Note]]:
+    """Return the text, mended if it had to be, the traces in it, and what was mended."""
+    hz = source.clock_hz
+    in_ns = None if hz is None else _ticks(hz)
+    content = TextContent(source)
+    notes: list[Note] = []
+    if source.size <= LARGEST:
+        text, notes = unpacked(content.whole(), grammar)
+        content = TextContent(source, text) if notes else content
+    surveys = _survey(content, lambda: HeadReader(grammar, ticks_ns=in_ns, knows=_known))
+    if not any(found.events for found in surveys):
+        surveys = _survey(content, lambda: HeadReader(grammar, knows=_known, bare_lines=True))
+    strays = [line for found in surveys for line in found.strays]
+    if content.size <= LARGEST and strays:
+        whole, mended = Wraps(grammar, _templates).mend(content.whole(), strays)
+        if mended:
+            content, notes = TextContent(source, whole), [*notes, *mended]
+            surveys = _survey(content, lambda: HeadReader(grammar, ticks_ns=in_ns, knows=_known))
+    return content, surveys, notes
+
+
+def _survey(content: TextContent, new_heads: Callable[[], HeadReader]) -> list[Survey]:
+    blocks = Lines(content.look()).blocks()
+    if content.source.options.jobs > 1:
+        blocks = read_ahead(blocks)
+    return survey(blocks, content.size, new_heads)
+
+
+def _templates(name: str) -> list[Template]:
+    system, colon, event = name.rpartition(":")
+    return all_templates().of(system if colon else None, event)
+
+
+def _known(name: str) -> bool:
+    return bool(_templates(name))
+
+
+def _ticks(hz: int) -> Callable[[Places], Places]:
+    def in_ns(ticks: Places) -> Places:
+        seconds, rest = np.divmod(ticks.astype(np.uint64), np.uint64(hz))
+        believed = seconds < np.uint64((1 << 62) // _NS)
+        ns = seconds * np.uint64(_NS) + (rest.astype(np.float64) * (_NS / hz)).astype(np.uint64)
+        return np.where(believed, ns, np.uint64(0)).astype(np.int64) - np.where(believed, 0, 1)
+
+    return in_ns
