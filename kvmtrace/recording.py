@@ -97,6 +97,8 @@ class Facts:
     samples: dict[int, int] = field(default_factory=dict)  # kind → samples in the source
     tells_enabled: bool = True  # events are all that were enabled, also those that never fired
     has_times: bool = True  # events have time stamps
+    time_step_ns: int = 1  # they are whole multiples of it
+    has_threads: bool = True  # events know their thread
     has_processes: bool = True  # events know the process of their thread
     part: str | None = None  # what tells this run from the others of its source
     vcpu_threads: dict[int, tuple[str, int]] = field(default_factory=dict)  # tid → (VM, vCPU), as the recorder says

@@ -14,7 +14,6 @@ import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from ingested import read_table
 from perf_oracle import SHARED
 
 from kvmtrace.errors import InputError
@@ -165,6 +164,46 @@ def test_each_form_of_a_line(form: str) -> None:
             ns = 276 if "527276" in line else 0
             assert (row["ts_ns"], row["cpu"], row["pid"]) == (1981595527000 + ns, cpu, pid)
             assert (row["event"], row["vcpu_id"]) == ("kvm:kvm_entry", 1)
+
+
+CALL_CHAINS = """\
+       CPU 1/KVM  8261 [000]  1258.198009:                      kvm:kvm_entry: vcpu 1, rip 0xffffffff816c2255
+\tffffffff81041b5f vmx_vcpu_run+0x38f:kvm ([kvm_intel])
+        ffffffff8100cafe vcpu_enter_guest+0x3: ([kvm])
+
+       CPU 1/KVM  8261 [000]  1258.198109:                      kvm:kvm_entry: vcpu 1, rip 0xffffffff816c2255
+\tffffffff81041b5f vmx_vcpu_run+0x38f:kvm ([kvm_intel])
+"""
+
+
+def test_call_chains_are_no_events() -> None:
+    read = read_text(CALL_CHAINS, "perf-script")
+    assert [row["event"] for row in read.rows] == ["kvm:kvm_entry"] * 2
+    assert read.notes == []
+
+
+def test_records_of_perf_are_no_events_and_tell_no_time() -> None:
+    comm = "            perf  8200 [000]     0.000000: PERF_RECORD_COMM: perf:8200/8200\n"
+    read = read_text(comm + PERF, "perf-script")
+    assert len(read.rows) == 3
+    assert read.notes == []
+    assert read.facts.records == {"EVENT": 3, "OTHER": 1}
+
+
+@pytest.mark.parametrize(("digits", "step_ns"), [("198009", 1000), ("198009000", 1)])
+def test_the_step_of_times_is_told(digits: str, step_ns: int) -> None:
+    read = read_text(PERF.splitlines()[0].replace("198009", digits) + "\n", "perf-script")
+    assert read.facts.time_step_ns == step_ns
+
+
+def test_without_threads_no_exits_are_paired(tmp_path: Path) -> None:
+    text = tmp_path / "script.txt"
+    text.write_text("".join(line[31:] + "\n" for line in PERF.splitlines()))
+    (run,) = ingest(str(text), tmp_path / "store", Label())
+    assert run.manifest.unpaired == (
+        "the events do not tell their thread (perf script -F +tid adds it), so exits are not paired"
+    )
+    assert "exits" not in run.manifest.tables
 
 
 def test_ticks_need_their_rate() -> None:
@@ -474,27 +513,3 @@ def test_every_line_of_a_capture_is_an_event(name: str) -> None:
     assert len(lines) - len(prose) - cut_off <= len(read.rows) <= len(lines) - len(prose)
     assert not read.facts.not_stored
     assert pa.total_allocated_bytes() < 1 << 30
-
-
-SAME_EXITS = {
-    "x86-svm/pveoi-idletick-xapic-off/perf-script.txt.gz": 1000,
-    "ppc64-p9/powernv9-perf-record-all/perf-script-ns.txt.gz": 1,
-    "arm64/perf-record-all/perf-script-guestcode.txt.gz": 1000,
-    "riscv64/perf-record/perf-script-ns.txt.gz": 1,
-}
-"""Texts of all events of the perf.data beside them, and the ns that their times are cut to."""
-
-
-@captured
-@pytest.mark.parametrize("name", SAME_EXITS)
-def test_exits_are_those_of_the_perf_data(name: str, tmp_path: Path) -> None:
-    tables = []
-    for path in (CAPTURES / name, (CAPTURES / name).parent / "perf.data"):
-        (run,) = ingest(str(path), tmp_path, Label())
-        table = read_table(tmp_path, run.manifest, "exits")
-        tables.append(table.sort_by([("tid", "ascending"), ("exit_ts_ns", "ascending")]).to_pylist())
-    text, binary = tables
-    same = ("tid", "cpu", "entry_cpu", "isa", "reason_code", "reason", "idle", "closed_by", "vcpu")
-    assert [[row[c] for c in same] for row in text] == [[row[c] for c in same] for row in binary]
-    cut = SAME_EXITS[name]
-    assert [row["exit_ts_ns"] for row in text] == [row["exit_ts_ns"] // cut * cut for row in binary]

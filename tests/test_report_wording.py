@@ -209,3 +209,17 @@ def test_counters_of_intervals_are_rated_by_the_end_of_the_last_one_where_no_tim
     assert summary.rate_time is not None
     assert (summary.rate_time.which, summary.rate_time.per_second(10)) == ("intervals", 50.0)
     assert "until the end of the last interval (rates are per second of it)" in text.render([summary])
+
+
+@pytest.mark.parametrize(
+    ("clock", "step_ns", "told"),
+    [
+        ("mono", 1, "mono"),
+        (None, 1, None),
+        (None, 1000, "not recorded, in steps of 1 µs"),
+        ("local", 1000, "local, in steps of 1 µs"),
+        ("uptime", 10_000_000, "uptime, in steps of 10 ms"),
+    ],
+)
+def test_a_clock_says_how_coarse_it_is(clock: str | None, step_ns: int, told: str | None) -> None:
+    assert wording.clock_told(samples.manifest(clock=clock, time_step_ns=step_ns)) == told

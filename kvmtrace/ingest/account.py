@@ -76,6 +76,7 @@ def recording_manifest(
         host=facts.host,
         tool=facts.tool,
         clock=facts.clock if facts.has_times else None,
+        time_step_ns=facts.time_step_ns,
         start=facts.start,
         first_ts_ns=seen.first_ts_ns,
         last_ts_ns=seen.last_ts_ns,
@@ -133,6 +134,8 @@ def _unpaired(facts: Facts, builder: ExitBuilder | None) -> str | None:
         return None
     if not facts.has_times:
         return "the samples have no time stamps (perf record -T adds them), so exits are not paired"
+    if not facts.has_threads:
+        return "the events do not tell their thread (perf script -F +tid adds it), so exits are not paired"
     if not any(kind.name in _EXIT_EVENTS for kind in facts.events):
         return None
     arch = facts.host.get("arch", "this architecture")

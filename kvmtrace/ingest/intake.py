@@ -31,7 +31,8 @@ class Intake:
         self._writer = writer
         self.seen = Seen(len(self._facts.events))
         self._event_schemas: dict[int, pa.Schema] = {}
-        architecture = arch.for_recording(self._facts) if self._facts.has_times else None
+        pairs = self._facts.has_times and self._facts.has_threads
+        architecture = arch.for_recording(self._facts) if pairs else None
         self.builder: ExitBuilder | None = None
         if architecture is not None:
             self.builder = ExitBuilder(self._facts, architecture)

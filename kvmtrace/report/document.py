@@ -54,7 +54,7 @@ def _facts(summary: Summary) -> Facts:
         "recorded": _recorded(summary),
         "time": None if manifest.kind in KINDS else wording.time_told(manifest, summary.rate_time),
         "started": manifest.start,
-        "clock": manifest.clock or unrecorded,
+        "clock": wording.clock_told(manifest) or unrecorded,
         "lost": "nothing, as far as the recording tells" if unrecorded and not manifest.lost else None,
         "session": wording.session_told(manifest),
         "not stored": ", ".join(manifest.left_out),

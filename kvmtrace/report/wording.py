@@ -6,7 +6,7 @@ from itertools import chain, groupby
 from typing import TYPE_CHECKING
 
 from kvmtrace.report.given import KINDS, given_footnotes
-from kvmtrace.report.readable import count, seconds
+from kvmtrace.report.readable import count, duration, seconds
 from kvmtrace.report.split import split_footnotes
 from kvmtrace.report.summary import By
 
@@ -87,6 +87,13 @@ def time_told(manifest: Manifest, rate_time: RateTime | None) -> str:
     used = rate_time.which if rate_time else None
     told = [f"{text} (rates are per second of it)" if which == used else text for which, text in parts]
     return ", ".join(told) + ("" if rate_time else ", so no rates")
+
+
+def clock_told(manifest: Manifest) -> str | None:
+    """Say which clock times are of, and how coarse they are where that is no ns; None: nothing is told."""
+    if manifest.time_step_ns == 1:
+        return manifest.clock
+    return f"{manifest.clock or 'not recorded'}, in steps of {duration(manifest.time_step_ns)}"
 
 
 def session_told(manifest: Manifest) -> str | None:

@@ -106,6 +106,7 @@ class Manifest:
     host: dict[str, str | int] = field(default_factory=dict)  # hostname, kernel, arch, cpu, cpuid, cpus_online, …
     tool: dict[str, str] = field(default_factory=dict)  # version, cmdline
     clock: str | None = None
+    time_step_ns: int = 1  # times are whole multiples of it
     start: str | None = None
     first_ts_ns: int | None = None  # of all events
     last_ts_ns: int | None = None

@@ -69,19 +69,23 @@ class EventNames:
         self._usable: list[bool] = []  # by code: whether the name can be an event's
         self._pieces: list[_Piece] = []
 
-    def known(self, name: bytes) -> bool:
-        """Tell whether a name is that of an event that is known."""
-        return self._knows is not None and self._knows(name.decode("latin-1"))
+    def possible(self, name: bytes, *, bare: bool) -> bool:
+        """Tell whether a word can be an event's name: records of perf itself are none; of `bare` ones, known ones."""
+        if NAME.fullmatch(name) is None or name.startswith(b"PERF_RECORD_"):
+            return False
+        return not bare or (self._knows is not None and self._knows(name.decode("latin-1")))
 
     def code(self, raw: NDArray[np.uint8], start: int, length: int) -> int:
         """Return the code of one name."""
         return int(self._interner.codes(raw, np.array([start]), np.array([length]))[0])
 
-    def read(self, raw: NDArray[np.uint8], at: Places, ends: Places, *, bare: bool) -> Names:
-        """Return the names that begin at or behind `at`; `bare`: only known ones are names."""
+    def read(self, raw: NDArray[np.uint8], at: Places, ends: Places, fits: Flags, *, bare: bool) -> Names:
+        """Return the names that begin at or behind `at` in the lines that fit; `bare`: only known ones are names."""
         names = Names(np.zeros(len(at), np.bool_), np.full(len(at), -1, np.int64), at.copy())
         found = windows(raw, at, _WINDOW)
-        left: Places | None = None  # rows; None: all
+        left: Places | None = None if fits.all() else np.flatnonzero(fits)  # rows; None: all
+        if left is not None and not len(left):
+            return names
         for piece in self._pieces:
             same = piece.stands(found if left is None else found[left])
             rows = np.flatnonzero(same) if left is None else left[same]
@@ -114,7 +118,7 @@ class EventNames:
         codes = np.full(len(at), -1, np.int64)
         codes[good] = self._interner.codes(raw, (at + begin)[good], length[good] - 1)
         for name in self.strings[len(self._usable) :]:
-            self._usable.append(NAME.fullmatch(name) is not None and (not bare or self.known(name)))
+            self._usable.append(self.possible(name, bare=bare))
         told &= np.array([*self._usable, False])[codes]
         return Names(told, codes, np.minimum(at + text, ends))
 

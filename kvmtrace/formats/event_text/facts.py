@@ -27,6 +27,8 @@ def facts_of(grammar: str, found: Survey, part: str | None) -> Facts:
         )
         facts.events.append(EventKind(system, event, reader.variants[0].template.format()))
     facts.has_times = "secs" in told.groups and not found.is_deltas
+    facts.time_step_ns = told.time_step_ns
+    facts.has_threads = "tid" in told.groups
     facts.has_processes = "pid" in told.groups
     facts.left_out = [title for group, title in _LEFT_OUT.items() if group in told.groups]
     return facts

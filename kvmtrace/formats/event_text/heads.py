@@ -68,6 +68,7 @@ class Told:
     groups: set[str] = field(default_factory=set)  # names of the parts
     shapes: set[str] = field(default_factory=set)
     parts: dict[str, int] = field(default_factory=dict)  # what trace-cmd writes before the lines of a part → first line
+    time_step_ns: int = 1  # of the coarsest times
 
 
 class HeadReader:
@@ -129,7 +130,7 @@ class HeadReader:
         line = lines.line(index, LONGEST)
         for shape in self._shapes:
             match = shape.whole.match(line) if shape.sign.search(line) else None
-            if match is not None and (shape.name != "bare" or self.names.known(match["name"])):
+            if match is not None and self.names.possible(match["name"], bare=shape.name == "bare"):
                 return shape, match
         return None
 
@@ -140,8 +141,13 @@ class HeadReader:
         shape, match = shape_match
         self.told.shapes.add(shape.name)
         self.told.groups.update(name for name, value in match.groupdict().items() if value is not None)
-        if match.groupdict().get("secs") and match.groupdict().get("frac") is None and shape.unit == "s":
-            self.told.groups.add("ticks")
+        if match.groupdict().get("secs"):
+            fraction = match.groupdict().get("frac")
+            if fraction is None and shape.unit == "s":
+                self.told.groups.add("ticks")
+            else:
+                step_ns = _NS[shape.unit] // 10 ** len(fraction or b"")
+                self.told.time_step_ns = max(self.told.time_step_ns, step_ns)
         if (part := match.groupdict().get("part")) is not None:
             self.told.parts.setdefault(part.decode("latin-1"), lines.first_line + index)
         layout = Layout.of(lines.line(index, LONGEST), match)
@@ -167,7 +173,7 @@ class HeadReader:
                 setattr(heads, name, values[name].view(np.int64))
         if layout.comm is not None:
             heads.comm, heads.comm_end = starts + layout.comm[0], starts + layout.comm[1]
-        names = self.names.read(lines.raw, starts + layout.width, lines.ends[left], bare=shape.name == "bare")
+        names = self.names.read(lines.raw, starts + layout.width, lines.ends[left], fits, bare=shape.name == "bare")
         fits &= names.told
         heads.event, heads.text = names.code, names.text
         if fits.all():
