@@ -95,7 +95,7 @@ def read(text: str, file: str) -> list[TableSet]:
 FORMAT = TableFormat(
     name=NAME,
     what="a list of cycles in a mail (* NULL hcall - 5754 cycles)",
-    example="write one figure a line: * what - 509 cycles",
+    example="echo '* NULL hcall - 5754 cycles' > cycles.txt",
     recognises=recognises,
     read=read,
 )

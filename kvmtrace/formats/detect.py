@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache
@@ -23,6 +24,8 @@ _MAX_TABLE_BYTES = 1 << 26
 """Tables of figures are small: a larger text is looked at for events only."""
 _SHOWN = 40
 _HINT = "`kvmtrace formats` lists what is read; --format NAME names one"
+_TOO_LARGE = f"tables are looked for in texts of up to {_MAX_TABLE_BYTES >> 20} MiB: give the part that holds them"
+_CONVERT = "convert it: iconv -f UTF-16 -t UTF-8 FILE > CONVERTED"
 
 
 @cache
@@ -70,13 +73,14 @@ def read(source: Source, name: str | None = None) -> list[Content]:
     if name is not None:
         return _read_as(_named(name), source)
     head = source.read_at(0, _WHOLE_BYTES) if source.size <= _WHOLE_BYTES else source.head()
-    events = next((format_ for format_ in recording_formats() if format_.recognises(head)), None)
+    unmarked = head.removeprefix(BOM_UTF8)
+    events = next((format_ for format_ in recording_formats() if format_.recognises(unmarked)), None)
     contents = list(events.read(source)) if events else []
     # Beside many events no table is looked for: that would take longer than reading them.
     text = _text(source, head) if events is None or (events.is_text and len(head) == source.size) else ""
     tables, failures = _tables(text, source.path)
     if not contents and not tables:
-        raise failures[0] if failures else UnknownFormatError(source.path, _unknown(head), hint=_HINT)
+        raise failures[0] if failures else _unknown(source, head)
     return [*contents, *_with_notes(tables, failures)] if tables else contents
 
 
@@ -108,8 +112,8 @@ def _text(source: Source, head: bytes) -> str:
 
 
 def _decoded(content: bytes) -> str:
-    """Decode as UTF-8; other bytes become lone surrogates, which readers take for Latin-1 and note."""
-    return content.decode("utf-8", "surrogateescape")
+    """Decode as UTF-8, with a mark or without; other bytes become lone surrogates: readers take them for Latin-1."""
+    return content.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
 
 
 def _tables(text: str, path: str) -> tuple[list[TableSet], list[InputError]]:
@@ -137,10 +141,16 @@ def _with_notes(tables: Sequence[TableSet], failures: Sequence[InputError]) -> l
     return [replace(tables[0], notes=(*tables[0].notes, *notes)), *tables[1:]]
 
 
-def _unknown(head: bytes) -> str:
+def _unknown(source: Source, head: bytes) -> UnknownFormatError:
+    path, hint = source.path, _HINT
     if not head:
-        return "expected figures of KVM, found an empty file"
+        return UnknownFormatError(path, "expected figures of KVM, found an empty file", hint=_HINT)
+    if head.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        return UnknownFormatError(path, "expected text in UTF-8, found text in UTF-16", hint=_CONVERT)
     if b"\0" in head[:_SHOWN]:
-        return "expected figures of KVM in a format that is known, found other bytes: " + head[:8].hex(" ")
-    beginning = " ".join(_decoded(head[:512]).split())[:_SHOWN]
-    return f"expected figures of KVM in a format that is known, found a text that begins {beginning!r}"
+        found = "other bytes: " + head[:8].hex(" ")
+    else:
+        beginning = " ".join(_decoded(head[:512]).split())[:_SHOWN]
+        found = f"a text that begins {beginning!r}" if beginning else "nothing but blanks"
+        hint = _TOO_LARGE if source.size > _MAX_TABLE_BYTES else hint
+    return UnknownFormatError(path, f"expected figures of KVM in a format that is known, found {found}", hint=hint)

@@ -184,7 +184,9 @@ def _read_typed(line: int, text: str) -> tuple[list[CounterRow], bool] | None:
     values = _BUCKET.findall(printed)
     rows = []
     for number, value in values:
-        if "log" in kind:
+        if int(number) < 1:  # they count from 1: damaged
+            bucket = f"bucket {number}"
+        elif "log" in kind:
             bucket = _log_bucket(int(number), len(values), unit or None)
         else:
             bucket = _linear_bucket(int(number), len(values), int(size[1]) if size else None, unit)

@@ -104,7 +104,7 @@ def _title(around: Surroundings, event_kind: str) -> str:
 FORMAT = TableFormat(
     name="perf-kvm-stat",
     what="tables of perf kvm stat report and live",
-    example="perf kvm stat record -a sleep 10; perf kvm stat report 2>&1 | cat",
+    example="perf kvm stat record -a sleep 10; perf kvm stat report > vmexit.txt 2>&1",
     recognises=recognises,
     read=read,
 )

@@ -13,6 +13,10 @@ from kvmtrace.formats.perf_stat.tables import HEADING, is_interval_heading, spli
 _ENOUGH = 2  # rows without a heading; one alone may be output of anything
 _LOOKED_AT = 20_000  # lines that may be rows, which bounds the time that a text of another format costs
 
+_HEADING = re.compile(
+    rf"^[> |\t]*{HEADING}|{HEADING} (?:'|system wide|process id|thread id|CPU)[^\n]*:[ \t\r]*$", re.MULTILINE
+)
+"""A line of its own, or behind a label; source code and prose mention it in the middle of one."""
 _JSON_EVENT = re.compile(r'"counter-value"\s*:.{0,200}"event"\s*:')
 # A line that may be a row of CSV or of intervals: a value or a time first, or a CPU, socket, node or thread before it.
 _MAY_BE_ROW = re.compile(
@@ -23,7 +27,7 @@ _MAY_BE_ROW = re.compile(
 
 def recognises(text: str) -> bool:
     """Tell whether a text holds a table, intervals, CSV or JSON of `perf stat`."""
-    if HEADING in text or (VALUE_KEY in text and _JSON_EVENT.search(text)):
+    if (HEADING in text and _HEADING.search(text)) or (VALUE_KEY in text and _JSON_EVENT.search(text)):
         return True
     if "# " in text and any(map(is_interval_heading, re.findall(r"^[> \t]*#[^\n]*counts[^\n]*", text, re.MULTILINE))):
         return True

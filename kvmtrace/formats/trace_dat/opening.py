@@ -73,8 +73,9 @@ def _read_file(source: Source) -> TraceFile:
 
 
 def _read_version(cursor: Cursor) -> int:
-    if cursor.take(len(MAGIC), "magic") != MAGIC:
-        raise TracingDataError("expected a trace.dat", 0)
+    magic = cursor.take(len(MAGIC), "magic")
+    if magic != MAGIC:
+        raise TracingDataError(f"expected a trace.dat, found other bytes: {magic.hex(' ')}", 0)
     said = cursor.string("version")
     versions = {str(version): version for version in VERSIONS}
     if said not in versions:
