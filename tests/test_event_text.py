@@ -206,6 +206,26 @@ def test_without_threads_no_exits_are_paired(tmp_path: Path) -> None:
     assert "exits" not in run.manifest.tables
 
 
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("# entries-in-buffer/entries-written: 0/0   #P:2", "expected events, found a trace without any"),
+        (
+            "  bash-1  [000] .....     1.000000: foo_bar: x=1",
+            "expected events that are known, found only others: foo_bar (line 2)",
+        ),
+        (
+            "  bash-1  [000] .....     1.000000: kvm_entry: vcpu_id=0 rip=0xffff",
+            "expected the texts of events as the kernel prints them, found others: kvm_entry (line 2)",
+        ),
+    ],
+)
+def test_a_text_without_events_that_can_be_read_says_what_is_in_it(line: str, says: str) -> None:
+    with pytest.raises(InputError) as refused:
+        read_all(f"# tracer: nop\n{line}\n".encode(), "ftrace")
+    assert refused.value.message.endswith(says)
+
+
 def test_ticks_need_their_rate() -> None:
     text = "# tracer: nop\n qemu-system-x86-6039    [001] ..... 2553969382966: kvm_set_irq: gsi 4 level 0 source 0\n"
     with pytest.raises(InputError, match="ticks of a clock"):

@@ -19,12 +19,14 @@ from kvmtrace.formats.event_text.templates import all_templates
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kvmtrace.formats.event_text.survey import EventName
     from kvmtrace.formats.event_text.templates import Template
     from kvmtrace.formats.event_text.words import Places
     from kvmtrace.formats.source import Source
     from kvmtrace.recording import Note
 
 _NS = 1_000_000_000
+_SHOWN = 3  # events in an error
 
 
 def read_recordings(source: Source, grammar: str) -> list[TextRecording]:
@@ -32,11 +34,7 @@ def read_recordings(source: Source, grammar: str) -> list[TextRecording]:
     content, surveys, notes = _surveyed(source, grammar)
     surveys = [found for found in surveys if found.events]
     if not any(name.template for found in surveys for name in found.names):
-        raise InputError(
-            source.path,
-            "expected lines of events, found none of a known event",
-            hint="give the text as the recorder printed it: time, name of the event, and what stands behind it",
-        )
+        raise _unreadable(source.path, [name for found in surveys for name in found.names])
     if source.clock_hz is None and any("ticks" in found.heads.told.groups for found in surveys):
         raise InputError(
             source.path,
@@ -51,6 +49,22 @@ def read_recordings(source: Source, grammar: str) -> list[TextRecording]:
     for note in notes:
         recordings[0].notes.add(note)
     return recordings
+
+
+def _unreadable(path: str, names: list[EventName]) -> InputError:
+    if not names:
+        return InputError(path, "expected events, found a trace without any")
+    first = sorted(names, key=lambda name: name.first_line)[:_SHOWN]
+    shown = ", ".join(f"{name.event} (line {name.first_line})" for name in first)
+    if any(_templates(name.event) for name in names):
+        return InputError(
+            path,
+            f"expected the texts of events as the kernel prints them, found others: {shown}",
+            hint="print the texts, not the raw fields: trace-cmd report without -R",
+        )
+    return InputError(
+        path, f"expected events that are known, found only others: {shown}", hint="record with: trace-cmd record -e kvm"
+    )
 
 
 def _surveyed(source: Source, grammar: str) -> tuple[TextContent, list[Survey], list[Note]]:

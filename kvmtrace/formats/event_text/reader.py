@@ -75,13 +75,18 @@ class TextRecording:
         found, content = self._survey, self._content
         read = content.read(found.start, found.end)
         lines = Lines(read, block_bytes=self._block_bytes, first_line=found.first_line).blocks()
-        for block in read_ahead(lines) if content.source.options.jobs > 1 else lines:
-            yield self._events(block)
+        ahead = content.source.options.jobs > 1  # lines, what stands before the events, their fields: side by side
+        heads = self._heads(read_ahead(lines) if ahead else lines)
+        for block, events, others in read_ahead(heads) if ahead else heads:
+            yield self._events(block, events, others)
         yield from self._losses.left_over()
         self._finish()
 
-    def _events(self, lines: LineBlock) -> EventBlock:
-        heads, others = self._survey.heads.read(lines)
+    def _heads(self, blocks: Iterator[LineBlock]) -> Iterator[tuple[LineBlock, Heads, list[int]]]:
+        for lines in blocks:
+            yield lines, *self._survey.heads.read(lines)
+
+    def _events(self, lines: LineBlock, heads: Heads, others: list[int]) -> EventBlock:
         self._records["EVENT"] += len(heads.line)
         kinds = self._kind_of_name[np.minimum(heads.event, len(self._kind_of_name) - 1)]
         if self._survey.is_deltas:
