@@ -68,6 +68,7 @@ class Loss:
     cpu: int | None
     after_ns: int | None
     until_ns: int | None
+    told: int = 1  # records that say so; 0: it is a part of one that was told before
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ class Facts:
     host: dict[str, str | int] = field(default_factory=dict)  # hostname, kernel, arch, cpu, cpuid, cpus_online, …
     tool: dict[str, str] = field(default_factory=dict)  # version, cmdline
     clock: str | None = None
+    clock_hz: int | None = None  # ticks in a second of it as the user says, where the times come of that
     start: str | None = None  # wall clock, ISO 8601
     left_out: list[str] = field(default_factory=list)  # sample fields that are not stored (callchain, …)
     records: dict[str, int] = field(default_factory=dict)  # records of the source by type, all of them

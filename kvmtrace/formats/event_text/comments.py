@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LONGEST = 512
 """Bytes of such a line that are looked at."""
@@ -19,6 +23,11 @@ _PERF_HEADER = re.compile(rb"# (hostname|os release|perf version|arch|nrcpus onl
 _LOST = re.compile(rb"\s*CPU:(\d{1,5}) \[(?:LOST (?:(\d{1,18}) )?EVENTS|(\d{1,18}) EVENTS DROPPED)\]")
 _LOST_SHORT = re.compile(rb"\s*(?:.{0,64}-\d{1,10}\s+)?\[(\d{1,18}) EVENTS DROPPED\]")
 _PERF_LOST = re.compile(rb".{0,160}?PERF_RECORD_LOST(?:_SAMPLES)?\b(?:\s+lost)? (\d{1,18})")
+_PROSE = re.compile(
+    rb"[> \t|]*(?:#|cpus=\d+|version = \d|CPU \d+ is empty|trace-cmd: )|[^\n]{0,160}\bPERF_RECORD_[A-Z]"
+    rb"|[ \t]+[0-9a-f]{1,16}[ \t]"  # a call chain
+)
+_WORD = re.compile(rb"(?:^|[\s:])((?:[A-Za-z0-9_.-]{1,64}:)?[A-Za-z0-9_.-]{1,64}):(?=[ \t]|$)")
 _CPU_OF_LINE = re.compile(rb"\[(\d{1,5})\]")
 _HOST = {
     b"hostname": "hostname", b"os release": "kernel", b"arch": "arch", b"cpudesc": "cpu", b"cpuid": "cpuid",
@@ -63,6 +72,16 @@ class LossLine:
     said_by: str
     events: int | None
     cpu: int | None
+
+
+def is_prose(line: bytes) -> bool:
+    """Tell whether a line is what recorders write between events: a comment, a header, a record of perf itself."""
+    return _PROSE.match(line) is not None
+
+
+def names_event(line: bytes, knows: Callable[[str], bool]) -> bool:
+    """Tell whether the name of an event that is known stands in a line as before the event's text."""
+    return any(knows(match[1].decode("latin-1")) for match in _WORD.finditer(line))
 
 
 def loss_line(line: bytes) -> LossLine | None:

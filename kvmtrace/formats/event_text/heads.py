@@ -25,6 +25,8 @@ LATEST_NS = 1 << 62
 
 _NS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000}
 _MANY_LAYOUTS = 64
+_ESSENTIAL = ("secs", "cpu", "tid")
+_LOOKED_AHEAD = 32  # lines that tell what a text has in its prefixes
 _LARGEST_ID = (1 << 31) - 1
 _TAB = ord("\t")
 
@@ -91,6 +93,7 @@ class HeadReader:
         self._skips_tabs = grammar == "perf-script"  # call chains
         self._layouts: list[tuple[Shape, Layout]] = []
         self._layout_keys: set[tuple[object, ...]] = set()
+        self._essential: set[str] | None = None
         self.names = EventNames(knows)
         self.told = Told()
 
@@ -109,7 +112,7 @@ class HeadReader:
         while len(left):
             index = int(left[0])
             shape_match = self._match(lines, index)
-            if shape_match is None:
+            if shape_match is None or self._lacks(shape_match, lines, left):
                 others.append(index)
                 left = left[1:]
                 continue
@@ -126,6 +129,15 @@ class HeadReader:
                 left = left[1:]
         return Heads.concat(parts) if parts else Heads.of(0), others
 
+    def _lacks(self, shape_match: tuple[Shape, re.Match[bytes]], lines: LineBlock, left: Places) -> bool:
+        """Tell whether a line lacks what the text tells of its events: then its prefix is damaged, not another one."""
+        found = _essential(shape_match)
+        if self._essential is None:
+            ahead = (self._match(lines, index) for index in left[1 : _LOOKED_AHEAD + 1].tolist())
+            self._essential = max([found, *map(_essential, filter(None, ahead))], key=len)
+        self._essential = max(found, self._essential)
+        return not found >= self._essential
+
     def _match(self, lines: LineBlock, index: int) -> tuple[Shape, re.Match[bytes]] | None:
         line = lines.line(index, LONGEST)
         for shape in self._shapes:
@@ -140,7 +152,10 @@ class HeadReader:
         """Return the layout of a line if it is a new one."""
         shape, match = shape_match
         self.told.shapes.add(shape.name)
-        self.told.groups.update(name for name, value in match.groupdict().items() if value is not None)
+        told = {name for name, value in match.groupdict().items() if value is not None}
+        if not (match.groupdict().get("pid") or b"").lstrip(b"-"):
+            told.discard("pid")  # dashes
+        self.told.groups |= told
         if match.groupdict().get("secs"):
             fraction = match.groupdict().get("frac")
             if fraction is None and shape.unit == "s":
@@ -238,3 +253,9 @@ class HeadReader:
             return int(self._in_ns(np.array([int(whole)]))[0])
         unit = _NS[shape.unit]
         return int(whole) * unit + (0 if fraction is None else int(fraction) * (unit // 10 ** len(fraction)))
+
+
+def _essential(shape_match: tuple[Shape, re.Match[bytes]]) -> set[str]:
+    """Return which of time, CPU and thread a line tells."""
+    parts = shape_match[1].groupdict()
+    return {name for name in _ESSENTIAL if parts.get(name) is not None}

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     from kvmtrace.formats.event_text.words import Places, Words
 
-LONGEST = 48
+LONGEST = 136
 """Bytes of a string that can have a code."""
 MANY = 1 << 14
 """Strings after which it pays to forget them."""
 
 _SLOTS_LOG2 = 12
-_MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93,
-                 0xA0761D6478BD642F, 0xE7037ED1A0B428DB], np.uint64)  # fmt: skip
+_MIX = np.array([(0x9E3779B97F4A7C15 * (2 * n + 1) ^ 0xC2B2AE3D27D4EB4F << n) % (1 << 64) | 1
+                 for n in range(LONGEST // WORD)], np.uint64)  # fmt: skip
 
 
 class Interner:

@@ -1,83 +1,159 @@
-"""Lines that tell of lost events → losses with the stretch of time in which the events were lost."""
+"""What tells of events that are missing → losses with the stretch of time in which they are.
+
+A loss begins behind the event before it and ends with the next one, of its CPU where that is told. Until that one
+comes the loss goes on: each block says how far, so that nothing is taken for whole before.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from kvmtrace.formats.event_text.comments import LONGEST, LossLine, loss_line
-from kvmtrace.recording import EventBlock, Loss
+from kvmtrace.formats.event_text.per_cpu import PerCpu, cpu_index
+from kvmtrace.recording import NO_WATERMARK, Loss
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
+    from kvmtrace.formats.event_text.comments import LossLine
     from kvmtrace.formats.event_text.heads import Heads
-    from kvmtrace.formats.event_text.lines import LineBlock
     from kvmtrace.formats.event_text.survey import Survey
     from kvmtrace.formats.event_text.words import Places
 
-_MAX_CPU = 1 << 16
+UNREAD = "lines that cannot be read"
 _LATEST = (1 << 63) - 1
+_MANY = 256  # losses of one block that are told one by one
+
+
+class Telling(NamedTuple):
+    """A line that tells of missing events, and its index in the block."""
+
+    line: int
+    said: LossLine
+
+
+@dataclass(slots=True)
+class _Open:
+    """A loss whose end has not come: events and lines that no Loss has yet, and how far it is told."""
+
+    events: int
+    told: int
+    after: int
 
 
 class Losses:
-    """Knows the newest event of each CPU, behind which a loss begins; it ends with the next one of that CPU."""
+    """Knows the newest event of each CPU."""
 
     def __init__(self, found: Survey, *, has_times: bool) -> None:
         self._has_times = has_times
-        self._newest = np.full(_MAX_CPU, -1, np.int64)
-        self._waiting: list[tuple[LossLine, int]] = []  # and the time after which events were lost
-        self._overwritten = found.header.overwritten
-        self._first_of_cpu = found.first_of_cpu
+        self._newest = PerCpu(-1)
+        self._newest_of_all = -1
+        self._open: dict[tuple[str, int | None], _Open] = {}
+        self._first: list[Loss] = list(_overwritten(found, has_times=has_times))
 
-    def find(self, lines: LineBlock, others: Sequence[int], heads: Heads) -> tuple[Loss, ...]:
-        """Return the losses of a block, and those before it whose end it shows."""
-        found = [self._before_the_start()] if self._overwritten else []
-        cpu = np.clip(heads.cpu, 0, _MAX_CPU - 1)
-        waiting, self._waiting = self._waiting, []
-        for loss, after in waiting:
-            found += self._ended(loss, after, heads, cpu, 0)
-        for index in others:
-            if (said := loss_line(lines.line(index, LONGEST))) is not None:
-                row = int(np.searchsorted(heads.line, index))
-                found += self._ended(said, self._after(said, heads, cpu, row), heads, cpu, row)
-        self._newest[cpu] = heads.ts_ns
-        return tuple(found)
-
-    def left_over(self) -> Iterator[EventBlock]:
-        """Yield a block without events that tells of losses after which no event of their CPU came."""
-        losses = [self._loss(loss, after, None) for loss, after in self._waiting]
-        if losses:
-            none = np.zeros(0, np.int32)
-            times = np.zeros(0, np.int64)
-            yield EventBlock(times, none, none, none, none.astype(np.uint16), {}, {}, losses=tuple(losses))
-
-    def _after(self, loss: LossLine, heads: Heads, cpu: Places, row: int) -> int:
-        """Return the time of the event before a loss."""
-        before = np.flatnonzero(cpu[:row] == loss.cpu) if loss.cpu is not None else np.arange(row)
-        if len(before):
-            return int(heads.ts_ns[before[-1]])
-        if loss.cpu is None:
-            return int(self._newest.max())
-        return int(self._newest[min(loss.cpu, _MAX_CPU - 1)])
-
-    def _ended(self, loss: LossLine, after: int, heads: Heads, cpu: Places, row: int) -> list[Loss]:
-        """Return the loss if it ends with an event from `row` on, else let it wait."""
-        behind = np.flatnonzero(cpu[row:] == loss.cpu) if loss.cpu is not None else np.arange(len(cpu) - row)
-        if not len(behind):
-            self._waiting.append((loss, after))
-            return []
-        return [self._loss(loss, after, int(heads.ts_ns[row + behind[0]]))]
-
-    def _loss(self, loss: LossLine, after: int, until: int | None) -> Loss:
+    def find(self, tellings: Sequence[Telling], heads: Heads, watermark_ns: int) -> tuple[Loss, ...]:
+        """Return the losses of a block, and those before it as far as it shows them."""
+        found, self._first = self._first, []
         if not self._has_times:
-            return Loss(loss.said_by, loss.events or 0, loss.cpu, None, None)
-        return Loss(loss.said_by, loss.events or 0, loss.cpu, max(after, 0), _LATEST if until is None else until)
+            return (*found, *(Loss(said.said_by, said.events or 0, said.cpu, None, None) for _, said in tellings))
+        rows = _RowsByCpu(heads) if tellings or self._open else None
+        if rows is not None:
+            found += self._ended(rows, heads)
+            for line, said in tellings:
+                self._tell(said, int(np.searchsorted(heads.line, line)), rows, heads, found)
+        if len(heads.line):
+            cpu = cpu_index(heads.cpu)
+            self._newest.up_to(int(cpu.max()))[cpu] = heads.ts_ns
+            self._newest_of_all = int(heads.ts_ns[-1])
+        return (*found, *self._so_far(watermark_ns))
 
-    def _before_the_start(self) -> Loss:
-        """Return the loss of what was overwritten: on each CPU before its first event."""
-        events, self._overwritten = self._overwritten, 0
-        known = self._first_of_cpu[self._first_of_cpu != _LATEST]
-        until = int(known.max()) if len(known) and self._has_times else None
-        return Loss("overwritten", events, None, None if until is None else 0, until)
+    def left_over(self) -> tuple[Loss, ...]:
+        """Return the losses after which no event of their CPU came."""
+        return tuple(self._loss(key, loss, _LATEST) for key, loss in self._open.items())
+
+    def _ended(self, rows: _RowsByCpu, heads: Heads) -> list[Loss]:
+        """Return the losses before the block that end in it."""
+        ended = []
+        for key in list(self._open):
+            of_cpu = rows.of(key[1])
+            if len(of_cpu):
+                ended.append(self._loss(key, self._open.pop(key), int(heads.ts_ns[of_cpu[0]])))
+        return ended
+
+    def _tell(self, said: LossLine, row: int, rows: _RowsByCpu, heads: Heads, found: list[Loss]) -> None:
+        """Take a loss before the event of `row`: to `found` if the block shows its end."""
+        key, of_cpu = (said.said_by, said.cpu), rows.of(said.cpu)
+        place = int(np.searchsorted(of_cpu, row))
+        after = int(heads.ts_ns[of_cpu[place - 1]]) if place else self._before(said.cpu)
+        loss = _Open(said.events or 0, 1, max(after, 0))
+        if place < len(of_cpu):
+            found.append(self._loss(key, loss, int(heads.ts_ns[of_cpu[place]])))
+            return
+        waiting = self._open.setdefault(key, loss)
+        if waiting is not loss:  # told twice with no event of the CPU between
+            waiting.events, waiting.told = waiting.events + loss.events, waiting.told + 1
+
+    def _before(self, cpu: int | None) -> int:
+        """Return the time of the newest event before the block."""
+        if cpu is None:
+            return self._newest_of_all
+        index = int(cpu_index(np.array([cpu]))[0])
+        return int(self._newest.up_to(index)[index])
+
+    def _so_far(self, watermark_ns: int) -> list[Loss]:
+        """Return the part of each open loss that lies before what may still come."""
+        parts = []
+        for key, loss in self._open.items():
+            if watermark_ns != NO_WATERMARK and watermark_ns > loss.after:
+                parts.append(self._loss(key, loss, watermark_ns))
+                self._open[key] = _Open(0, 0, watermark_ns)
+        return parts
+
+    def _loss(self, key: tuple[str, int | None], loss: _Open, until: int) -> Loss:
+        said_by, cpu = key
+        return Loss(said_by, loss.events, cpu, loss.after, max(until, loss.after), told=loss.told)
+
+
+class _RowsByCpu:
+    """The events of a block by CPU."""
+
+    def __init__(self, heads: Heads) -> None:
+        self._all = np.arange(len(heads.line))
+        self._order = np.argsort(heads.cpu, kind="stable")
+        self._cpu = heads.cpu[self._order]
+
+    def of(self, cpu: int | None) -> Places:
+        """Return the rows of one CPU, None: of all."""
+        if cpu is None:
+            return self._all
+        first, end = np.searchsorted(self._cpu, [cpu, cpu + 1]).tolist()
+        return self._order[first:end]
+
+
+def unread(heads: Heads, rows: Places) -> list[Loss]:
+    """Return the losses that events are whose time is known, and whose text is not."""
+    if len(rows) <= _MANY:
+        told = zip(heads.cpu[rows].tolist(), heads.ts_ns[rows].tolist(), strict=True)
+        return [Loss(UNREAD, 1, _known(cpu), ts_ns - 1, ts_ns) for cpu, ts_ns in told]
+    losses = []
+    for cpu in np.unique(heads.cpu[rows]).tolist():
+        times = heads.ts_ns[rows[heads.cpu[rows] == cpu]]
+        losses.append(Loss(UNREAD, len(times), _known(cpu), int(times.min()) - 1, int(times.max()), told=len(times)))
+    return losses
+
+
+def _known(cpu: int) -> int | None:
+    return None if cpu < 0 else cpu
+
+
+def _overwritten(found: Survey, *, has_times: bool) -> list[Loss]:
+    """Return the losses of what was overwritten before the text begins: on each CPU before its first event."""
+    events, said_by = found.header.overwritten, "overwritten"
+    if not events:
+        return []
+    if not has_times:
+        return [Loss(said_by, events, None, None, None)]
+    before = [Loss(said_by, 0, cpu, 0, until, told=0) for cpu, until in found.first_of_cpu.known()]
+    return [Loss(said_by, events, None, 0, 0), *before]

@@ -13,14 +13,13 @@ from kvmtrace.formats.event_text.heads import HeadReader
 from kvmtrace.formats.event_text.lines import Lines
 from kvmtrace.formats.event_text.mending import LARGEST, Wraps, unpacked
 from kvmtrace.formats.event_text.reader import TextRecording
-from kvmtrace.formats.event_text.survey import Survey, survey
-from kvmtrace.formats.event_text.templates import all_templates
+from kvmtrace.formats.event_text.survey import Survey, TooManyTracesError, survey
+from kvmtrace.formats.event_text.templates import is_known, named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kvmtrace.formats.event_text.survey import EventName
-    from kvmtrace.formats.event_text.templates import Template
     from kvmtrace.formats.event_text.words import Places
     from kvmtrace.formats.source import Source
     from kvmtrace.recording import Note
@@ -56,7 +55,7 @@ def _unreadable(path: str, names: list[EventName]) -> InputError:
         return InputError(path, "expected events, found a trace without any")
     first = sorted(names, key=lambda name: name.first_line)[:_SHOWN]
     shown = ", ".join(f"{name.event} (line {name.first_line})" for name in first)
-    if any(_templates(name.event) for name in names):
+    if any(is_known(name.event) for name in names):
         return InputError(
             path,
             f"expected the texts of events as the kernel prints them, found others: {shown}",
@@ -76,15 +75,15 @@ def _surveyed(source: Source, grammar: str) -> tuple[TextContent, list[Survey], 
     if source.size <= LARGEST:
         text, notes = unpacked(content.whole(), grammar)
         content = TextContent(source, text) if notes else content
-    surveys = _survey(content, lambda: HeadReader(grammar, ticks_ns=in_ns, knows=_known))
+    surveys = _survey(content, lambda: HeadReader(grammar, ticks_ns=in_ns, knows=is_known))
     if not any(found.events for found in surveys):
-        surveys = _survey(content, lambda: HeadReader(grammar, knows=_known, bare_lines=True))
+        surveys = _survey(content, lambda: HeadReader(grammar, knows=is_known, bare_lines=True))
     strays = [line for found in surveys for line in found.strays]
     if content.size <= LARGEST and strays:
-        whole, mended = Wraps(grammar, _templates).mend(content.whole(), strays)
+        whole, mended = Wraps(grammar, named).mend(content.whole(), strays)
         if mended:
             content, notes = TextContent(source, whole), [*notes, *mended]
-            surveys = _survey(content, lambda: HeadReader(grammar, ticks_ns=in_ns, knows=_known))
+            surveys = _survey(content, lambda: HeadReader(grammar, ticks_ns=in_ns, knows=is_known))
     return content, surveys, notes
 
 
@@ -92,16 +91,11 @@ def _survey(content: TextContent, new_heads: Callable[[], HeadReader]) -> list[S
     blocks = Lines(content.look()).blocks()
     if content.source.options.jobs > 1:
         blocks = read_ahead(blocks)
-    return survey(blocks, content.size, new_heads)
-
-
-def _templates(name: str) -> list[Template]:
-    system, colon, event = name.rpartition(":")
-    return all_templates().of(system if colon else None, event)
-
-
-def _known(name: str) -> bool:
-    return bool(_templates(name))
+    try:
+        return survey(blocks, content.size, new_heads)
+    except TooManyTracesError as error:
+        what = "expected up to 1,024 traces in one text, each with its header, found more"
+        raise InputError(content.source.path, what, where=error.args[0], hint="split it") from None
 
 
 def _ticks(hz: int) -> Callable[[Places], Places]:

@@ -6,6 +6,7 @@ A recording must say what its events are before its first block; a text tells on
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,25 +14,29 @@ import numpy as np
 
 from kvmtrace.formats.event_text.comments import LONGEST, TRACER, Header
 from kvmtrace.formats.event_text.names import EXITS, exits_table, isa_of
+from kvmtrace.formats.event_text.per_cpu import PerCpu, cpu_index
 from kvmtrace.formats.event_text.templates import Template, all_templates
 from kvmtrace.formats.event_text.variants import LONGEST_TEXT, TextReader, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from numpy.typing import NDArray
-
     from kvmtrace.formats.event_text.heads import HeadReader, Heads
     from kvmtrace.formats.event_text.lines import LineBlock
     from kvmtrace.formats.event_text.words import Places
 
-_MAX_CPU = 1 << 16
 _LATEST = (1 << 63) - 1
 _HASH = ord("#")
-_MANY_TRIES = 512  # texts of one event on which templates are tried
+_MANY_TRIES = 256  # texts of one event on which templates are tried
+_MANY_VOTES = 32
+_MANY_TRACES = 1024
 _REASON = re.compile(rb"\breason:? ([^\n]{1,64}?) (?:rip|ext_inf1)")
 _REASONS_TRIED = 4096
 _MANY_STRAYS = 1 << 16
+
+
+class TooManyTracesError(Exception):
+    """A text has more headers of traces than anybody would read; its argument is the line of the next one."""
 
 
 @dataclass(slots=True)
@@ -43,7 +48,12 @@ class EventName:
     lines: int = 0
     first_line: int = 0
     tries: int = 0
-    template: Template | None = None  # that reads the first text that any reads
+    votes: Counter[Template] = field(default_factory=Counter)  # texts that it reads
+
+    @property
+    def template(self) -> Template | None:
+        """The template that reads most texts, of several the one with most fields; None: none reads any."""
+        return max(self.votes, key=lambda template: (self.votes[template], len(template.types)), default=None)
 
 
 @dataclass(slots=True)
@@ -61,7 +71,7 @@ class Survey:
     first_ns: int | None = None
     back_ns: int = 0  # how far times go back at most
     steps_back: int = 0
-    first_of_cpu: NDArray[np.int64] = field(default_factory=lambda: np.full(_MAX_CPU, _LATEST, np.int64))
+    first_of_cpu: PerCpu = field(default_factory=lambda: PerCpu(_LATEST))
     strays: list[int] = field(default_factory=list)  # numbers of lines that are no events, the first ones
     _newest: int = -_LATEST
     _reasons: int = 0
@@ -90,10 +100,10 @@ class Survey:
         self.back_ns = max(self.back_ns, int((newest - heads.ts_ns).max()))
         self.steps_back += int((heads.ts_ns[1:] < heads.ts_ns[:-1]).sum())
         self._newest = int(newest[-1])
-        cpu = np.clip(heads.cpu, 0, _MAX_CPU - 1)
-        first = np.full(int(cpu.max()) + 1, _LATEST, np.int64)
+        cpu = cpu_index(heads.cpu)
+        known = self.first_of_cpu.up_to(int(cpu.max()))
+        first = np.full(len(known), _LATEST, np.int64)
         first[cpu[::-1]] = heads.ts_ns[::-1]  # of equal indexes the last stands
-        known = self.first_of_cpu[: len(first)]
         np.minimum(known, first, out=known)
 
     def _kinds(self, heads: Heads, lines: LineBlock) -> None:
@@ -103,7 +113,7 @@ class Survey:
         counts = np.bincount(heads.event, minlength=len(self.names))
         for code in np.flatnonzero(counts).tolist():
             name = self.names[code]
-            if name.template is None and name.tries < _MANY_TRIES:
+            if name.tries < _MANY_TRIES and name.votes.total() < _MANY_VOTES:
                 self._find_template(name, np.flatnonzero(heads.event == code), heads, lines)
             name.lines += int(counts[code])
 
@@ -121,8 +131,10 @@ class Survey:
             name.tries += 1
             for template, variant in zip(templates, variants, strict=True):
                 if variant.read(text) is not None:
-                    name.template = template
-                    return
+                    name.votes[template] += 1
+                    break
+            if name.votes.total() >= _MANY_VOTES:
+                return
 
     def _find_isa(self, lines: LineBlock) -> None:
         """Find out what the names of exit reasons belong to; most blocks tell with the first name."""
@@ -162,6 +174,8 @@ def survey(blocks: Iterator[LineBlock], size: int, new_heads: Callable[[], HeadR
     for block in blocks:
         for part, begins in _split(block, surveys):
             if begins:
+                if len(surveys) == _MANY_TRACES:
+                    raise TooManyTracesError(part.first_line)
                 surveys[-1].end = part.offset_of(0)
                 surveys.append(Survey(new_heads(), start=part.offset_of(0), first_line=part.first_line))
             surveys[-1].take(part)

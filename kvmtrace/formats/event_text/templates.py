@@ -104,7 +104,7 @@ class Template:
     @cached_property
     def pattern(self) -> re.Pattern[bytes]:
         """Return the regular expression of the whole text; one group for each placeholder that is stored, in order."""
-        pieces = [_regex(part, last=index == len(self.parts) - 1) for index, part in enumerate(self.parts)]
+        pieces = [_regex(part, behind) for part, behind in zip(self.parts, [*self.parts[1:], None], strict=True)]
         return re.compile("".join(pieces).encode(), re.DOTALL)
 
     @cached_property
@@ -130,12 +130,14 @@ class Template:
         return EventFormat(self.event, 0, tuple(fields), "")
 
 
-def _regex(part: Part, *, last: bool) -> str:
+def _regex(part: Part, behind: Part | None) -> str:
     if isinstance(part, Literal):
         return "[ ]*" if part.soft else re.escape(part.text.decode())
     if part.kind in {"text", "word"}:
-        unit = "." if part.kind == "text" else r"[^ \t]"
-        inner = f"{unit}*" if last else f"{unit}*?"
+        # A word ends before what must follow it: to try where else it might end takes time without end.
+        stop = re.escape(behind.text[:1].decode()) if isinstance(behind, Literal) and not behind.soft else ""
+        unit = "." if part.kind == "text" else rf"[^ \t{stop}]"
+        inner = f"{unit}*" if behind is None else f"{unit}*?"
     elif part.kind == "flag":
         inner = f"(?:{re.escape(part.literal.decode())})?"
     elif part.kind == "bool":
@@ -242,3 +244,14 @@ def all_templates() -> Templates:
     """Return the templates of this package."""
     lines = (line for path in sorted(_FOLDER.glob("*.txt")) for line in path.read_text("utf-8").splitlines())
     return Templates(line for line in lines if line.strip() and not line.startswith("#"))
+
+
+def is_known(name: str) -> bool:
+    """Tell whether there is a template for an event, by its name with the system or without."""
+    return bool(named(name))
+
+
+def named(name: str) -> list[Template]:
+    """Return the variants of an event, by its name with the system or without."""
+    system, colon, event = name.rpartition(":")
+    return all_templates().of(system if colon else None, event)

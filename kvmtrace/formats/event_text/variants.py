@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kvmtrace.formats.event_text.templates import Placeholder, Template
     from kvmtrace.formats.event_text.words import Places
 
-LONGEST_TEXT = 4096
+LONGEST_TEXT = 1024
 """Bytes of a text that a regular expression is tried on: they may need time that grows faster than the text."""
 
 
