@@ -48,7 +48,9 @@ class Seen:
         for (said_by, cpu), losses in self._losses.items():
             times = [loss.until_ns for loss in losses if loss.until_ns is not None]
             first, last = (min(times), max(times)) if times else (None, None)
-            rows.append(stored.Lost(said_by, cpu, sum(loss.events for loss in losses), len(losses), first, last))
+            events, records = sum(loss.events for loss in losses), sum(loss.told for loss in losses)
+            if events or records:
+                rows.append(stored.Lost(said_by, cpu, events, records, first, last))
         return tuple(sorted(rows, key=lambda row: (row.said_by, -1 if row.cpu is None else row.cpu)))
 
 
