@@ -6,6 +6,7 @@ import random
 import struct
 from functools import cache
 from itertools import cycle
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,10 +22,16 @@ from trace_dat_writer import (
     UNAME,
     BufferContent,
     TraceDat,
+    _Sections,
 )
 
 from kvmtrace.errors import InputError
+from kvmtrace.formats.source import ReadOptions, open_source
+from kvmtrace.formats.trace_dat import FORMAT
 from kvmtrace.recording import Loss
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FORMS = [(6, "none", "<"), (6, "none", ">"), (7, "none", "<"), (7, "zlib", ">"), (7, "zstd", "<")]
 each_form = pytest.mark.parametrize(("version", "compression", "order"), FORMS)
@@ -231,3 +238,61 @@ def test_cpus_whose_pages_are_those_of_others_are_not_read_again_and_again() -> 
     (read,) = read_bytes(bytes(shared))
     assert len(read.events) <= 51 * events
     assert [note for note in read.notes if "expected pages of CPU" in note]
+
+
+@pytest.mark.parametrize("compression", ["zlib", "zstd"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_chunk_of_nothing_is_noted_and_costs_nothing(
+    compression: str, place: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = PageWriter(page_bytes=PAGE)
+    turns(pages, 10)
+    buffer = BufferContent({0: pages.content()}, page_bytes=PAGE)
+
+    def with_an_empty_one(sections: _Sections, content: bytes, _: int) -> bytes:
+        chunks = [sections._packed(content)]
+        chunks.insert(place, sections._packed(b""))
+        return struct.pack("<I", 2) + b"".join(chunks)
+
+    monkeypatch.setattr(_Sections, "_chunks", with_an_empty_one)
+    (read,) = read_bytes(TraceDat(FORMATS, [buffer], compression=compression).content())
+    assert len(read.events) == 20
+    assert [note.partition(": ")[2] for note in read.notes] == ["pages of CPU 0: expected pages in a chunk, found none"]
+    assert read.losses == []
+
+
+@pytest.mark.parametrize("compression", ["zlib", "zstd"])
+def test_what_chunks_unpack_to_is_bounded_for_the_file(compression: str, tmp_path: Path) -> None:
+    pages = PageWriter(page_bytes=1 << 20)
+    turns(pages, 3)
+    empty = struct.pack("<QQ", 1 << 40, 0).ljust(1 << 20, b"\0")
+    content = {0: pages.content() + empty * 4, 1: empty * 4}
+    path = tmp_path / "bomb.dat"
+    path.write_bytes(TraceDat(FORMATS, [BufferContent(content, page_bytes=1 << 20)], compression=compression).content())
+    with (
+        open_source(str(path), ReadOptions(max_unpacked_bytes=8 << 20)) as source,
+        pytest.raises(InputError, match=f"expected {compression} data of at most 8,388,608 bytes") as refused,
+    ):
+        FORMAT.read(source)
+    assert refused.value.hint == "if that is no trick, raise the limit: --max-unpacked 10 (MiB)"
+    with open_source(str(path), ReadOptions(max_unpacked_bytes=10 << 20)) as source:
+        assert len(FORMAT.read(source)) == 1
+
+
+@pytest.mark.parametrize("version", [6, 7])
+def test_a_buffer_without_a_clock_of_time_costs_itself_only(version: int) -> None:
+    pages = PageWriter()
+    turns(pages, 3)
+    good, bad = (
+        BufferContent({0: pages.content()}),
+        BufferContent({0: pages.content()}, name="counted", clock="counter"),
+    )
+    (read,) = read_bytes(TraceDat(FORMATS, [good, bad], version=version).content())
+    assert len(read.events) == 6
+    (note,) = read.notes
+    assert note.startswith("buffers: the instance 'counted' is not read: expected a clock that counts time")
+    good.clock = "counter"
+    with pytest.raises(InputError, match="expected a clock that counts time, found ticks of counter") as refused:
+        read_bytes(TraceDat(FORMATS, [good, bad], version=version).content())
+    assert refused.value.hint is not None
+    assert len(read_bytes(TraceDat(FORMATS, [good, bad], version=version).content(), clock_hz=1_000)) == 2

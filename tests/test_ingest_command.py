@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import lzma
@@ -9,19 +10,25 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 import zstandard
 from made_runs import MSR, KvmRecording, StoredRun, pick
+from trace_dat_made import FORMATS, turns
+from trace_dat_pages import PageWriter
+from trace_dat_writer import BufferContent, TraceDat
 
 from benchmarks.recording_builder import format_text
 from kvmtrace.cli import run as run_program
+from kvmtrace.ingest import ingest as read
 from kvmtrace.store.catalogue import Catalogue
 from kvmtrace.store.connection import StoreConnection
 from kvmtrace.store.label import Label
 from kvmtrace.store.manifest import Manifest, run_folder
+from kvmtrace.store.writer import RunWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -391,3 +398,88 @@ def test_a_terminal_sees_progress_with_the_rate_and_the_time_left_and_standard_o
     assert re.fullmatch(rb"[0-9a-f]{16}\n", done.stdout)
     os.close(ours)
     os.close(theirs)
+
+
+MAIL = ROOT / "tests" / "data" / "perf-stat" / "mail-pv-eoi.txt"
+
+
+def test_a_label_for_a_file_of_several_runs_is_an_error_of_usage_and_nothing_is_stored(
+    ingest: Callable[..., Said], store: Path
+) -> None:
+    said = ingest(MAIL, "--label", "x")
+    assert (said.code, said.out) == (2, [])
+    assert said.err[0] == f"kvmtrace: error: --label names one run, and {MAIL} holds several"
+    assert not (store / "runs").exists()
+    assert ingest(MAIL, "--tag", "host=a").code == 0
+    assert [Catalogue(store).label(manifest.run_id).tags for manifest in manifests(store)] == [{"host": "a"}] * 2
+
+
+def test_runs_that_are_stored_before_an_error_are_printed(
+    ingest: Callable[..., Said], store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = RunWriter.finish
+
+    def fail_at_the_second(writer: RunWriter, manifest: Manifest, *arguments: Label, replace: bool = False) -> bool:
+        if manifest.source.part == "#2":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return finish(writer, manifest, *arguments, replace=replace)
+
+    monkeypatch.setattr(RunWriter, "finish", fail_at_the_second)
+    said = ingest(MAIL)
+    (first,) = manifests(store)
+    assert (said.code, said.out) == (3, [first.run_id])
+    assert said.err[0].startswith(f"kvmtrace: note: {MAIL.name}#1: run {first.run_id}: ")
+    assert said.err[-2].endswith("No space left on device; the run was not added")
+
+
+def test_files_and_files_of_archives_that_failed_are_counted_apart(
+    ingest: Callable[..., Said], file: Path, tmp_path: Path
+) -> None:
+    packed = tmp_path / "all.zip"
+    with zipfile.ZipFile(packed, "w") as output:
+        for name in ("one", "two", "three"):
+            output.writestr(name, b"PERFILE2")
+        output.writestr("good", file.read_bytes())
+    said = ingest(packed, file)
+    assert (said.code, len(said.out)) == (3, 2)
+    assert said.err[-1] == "kvmtrace: error: 3 files in archives: not ingested"
+    said = ingest(packed, file, tmp_path / "missing")
+    assert said.err[-1] == "kvmtrace: error: 1 of 3 files and 3 files in archives: not ingested"
+
+
+def test_a_rate_of_ticks_makes_another_run_only_where_it_makes_other_times(
+    ingest: Callable[..., Said], file: Path, store: Path, tmp_path: Path
+) -> None:
+    assert ingest(file).out == ingest(file, "--clock-hz", "1000").out
+    assert ingest(MAIL).out == ingest(MAIL, "--clock-hz", "1000").out
+    pages = PageWriter()
+    turns(pages, 3)
+    ticks = tmp_path / "ticks.dat"
+    ticks.write_bytes(TraceDat(FORMATS, [BufferContent({0: pages.content()}, clock="x86-tsc")]).content())
+    slow, fast = ingest(ticks, "--clock-hz", "1000000000").out, ingest(ticks, "--clock-hz", "2000000000").out
+    assert slow != fast
+    told = {manifest.run_id: manifest for manifest in manifests(store)}
+    assert [told[run].source.clock_hz for run in (*slow, *fast)] == [1_000_000_000, 2_000_000_000]
+    assert [told[run].elapsed_ns for run in (*slow, *fast)] == [2_600, 1_300]
+
+
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+def test_progress_of_a_trace_dat_goes_on_to_its_end(tmp_path: Path, store: Path, compression: str) -> None:
+    pages = {}
+    for cpu in range(2):
+        writer = PageWriter(page_bytes=1 << 16)
+        turns(writer, 1_000)
+        pages[cpu] = writer.content() + bytes(1 << 16) * 400
+    buffers = [BufferContent(pages, page_bytes=1 << 16), BufferContent(pages, name="more", page_bytes=1 << 16)]
+    path = tmp_path / "trace.dat"
+    path.write_bytes(TraceDat(FORMATS, buffers, compression=compression).content())
+    seen: list[tuple[int, int]] = []
+    read(str(path), store, Label(), progress=lambda *place: seen.append(place))
+    size = path.stat().st_size
+    places = [place for place, _ in seen]
+    assert {whole for _, whole in seen} == {size}
+    assert places == sorted(places)
+    assert len(set(places)) > 4
+    assert 0 < places[0] < size
+    assert places[-2] > size // 2 or compression != "none"  # between packed pages there is nothing but padding
+    assert places[-1] == size

@@ -209,7 +209,7 @@ def test_a_full_disk_is_one_error_and_leaves_nothing(
     process = start_ingest(big if free_bytes is None else small, store, "--refresh")
     out, err = process.communicate(timeout=60)
     assert err == (
-        f"kvmtrace: error: the store {store} cannot be written: No space left on device; nothing was added\n"
+        f"kvmtrace: error: the store {store} cannot be written: No space left on device; the run was not added\n"
         "hint: free some space, or name another store with --store\n"
     )
     assert (process.returncode, out) == (3, "")
@@ -237,15 +237,14 @@ def test_a_limit_of_the_size_of_files_is_one_error_and_leaves_nothing(big: Path,
     command = f"ulimit -f 100; exec {sys.executable} -m kvmtrace ingest {big} --store {tmp_path}"
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, text=True, capture_output=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (3, "")
-    assert (
-        done.stderr == f"kvmtrace: error: the store {tmp_path} cannot be written: File too large; nothing was added\n"
-    )
+    what = f"the store {tmp_path} cannot be written: File too large; the run was not added"
+    assert done.stderr == f"kvmtrace: error: {what}\n"
     assert left_aside(tmp_path) == []
 
 
 def test_a_store_that_cannot_be_made_is_one_error(small: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="cannot be written: Not a directory; nothing was added"):
+    with pytest.raises(StoreError, match="cannot be written: Not a directory; the run was not added"):
         ingest(str(small), tmp_path / "file" / "store", Label())
 
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
-from made_runs import KvmRecording, Thread, column, pick, stored
+from made_runs import KvmRecording, StoredRun, Thread, column, pick, stored
+from trace_dat_made import FORMATS, turns
+from trace_dat_pages import PageWriter
+from trace_dat_writer import GUEST, BufferContent, TraceDat
 
 from benchmarks.tracepoint_records import PERF_RECORD_DEFAULT, SampleType
 from kvmtrace.exits.lanes import Lanes
 from kvmtrace.exits.threads import Threads
 from kvmtrace.exits.vcpus import InferredVcpus
+from kvmtrace.ingest import ingest
 from kvmtrace.recording import Facts
+from kvmtrace.store.label import Label
+from kvmtrace.store.manifest import run_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -186,3 +193,19 @@ def test_a_thread_runs_the_vcpu_that_the_recorder_says() -> None:
     facts = Facts("trace.dat", threads={(-1, 8): "CPU 1/KVM"}, vcpu_threads={8: ("guest", 5), 9: ("guest", 0)})
     InferredVcpus(facts, threads).learn(codes)
     assert threads.vcpu[codes].tolist() == [0, 5, 0]  # what is told counts, whoever had the number before
+
+
+def test_no_inferred_vm_has_the_name_that_the_recorder_tells_of_another(tmp_path: Path) -> None:
+    pages = {}
+    for cpu, tid in enumerate((100, 7, 8)):  # the first is a vCPU of the guest, the others are of VMs unknown
+        writer = PageWriter()
+        turns(writer, 5, tid=tid)
+        pages[cpu] = writer.content()
+    guest = (GUEST, b"vm-1\0" + struct.pack("<QIII", 0xABC, 1, 0, 100))
+    path = tmp_path / "trace.dat"
+    path.write_bytes(TraceDat(FORMATS, [BufferContent(pages)], options=[guest]).content())
+    (made,) = ingest(str(path), tmp_path / "store", Label())
+    run = StoredRun(run_folder(tmp_path / "store", made.manifest.run_id), made.manifest)
+    assert {pick(row, "tid", "vm_id") for row in run.exits()} == {(100, "vm-1"), (7, "vm-2"), (8, "vm-3")}
+    split = "the recording ran a vCPU of one number on two threads at a time: inferred to be several VMs (#2, …)"
+    assert split in made.manifest.identity

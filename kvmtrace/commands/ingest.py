@@ -44,7 +44,9 @@ def ingest(
     ] = None,
     max_unpacked: Annotated[
         int | None,
-        typer.Option("--max-unpacked", metavar="MIB", min=1, help="What a compressed file may become at most."),
+        typer.Option(
+            "--max-unpacked", metavar="MIB", min=1, help="What a file and all that is packed in it may become at most."
+        ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Fail where a part of a file could not be read.")] = False,
 ) -> None:
@@ -60,12 +62,11 @@ def ingest(
         )
     name = Label(label, pairs(tag, "--tag"))
     options = ReadOptions(jobs or DEFAULT_JOBS, clock_hz, None if max_unpacked is None else max_unpacked << 20)
-    noted = 0
-    failures = _Failures()
+    outcome = _Outcome()
     for file in files:
         try:
-            with _bar(file) as progress:
-                runs = read(
+            with outcome.told_in_the_end(file), _bar(file) as progress:
+                read(
                     file,
                     store,
                     name,
@@ -73,43 +74,66 @@ def ingest(
                     format_name=format_name,
                     options=options,
                     progress=progress,
-                    failed=failures.of_member,
+                    failed=outcome.failed_in_archive,
+                    stored=outcome.runs.append,
                 )
         except KvmtraceError as error:
             if len(files) == 1 or isinstance(error, UsageError):
                 raise
-            failures.add(error)
-            continue
-        for run in runs:
-            sys.stdout.write(run.manifest.run_id + "\n")
-            noted += _tell(run, file)
-    failed = failures.n
-    if failed:
-        what = f"{failed} of {len(files)} files" if len(files) > 1 else files[0]
-        raise InputError(what, "not ingested" if len(files) > 1 else f"{failed} of its files are not ingested")
-    if strict and noted:
-        raise CheckFailedError(f"{noted} {'note' if noted == 1 else 'notes'} on what could not be read (--strict)")
+            outcome.failed(error)
+    outcome.check(files, strict=strict)
 
 
-class _Failures:
-    """Files that could not be ingested, while others are."""
+class _Outcome:
+    """What became of the files: the runs that are stored, and what could not be read."""
 
     def __init__(self) -> None:
-        self.n = 0
+        self.runs: list[Ingested] = []  # of the file at hand
+        self._notes = 0
+        self._files = 0  # that failed
+        self._members = 0  # files of archives that failed
 
-    def add(self, error: KvmtraceError) -> None:
-        """Say and count one."""
-        self.n += 1
-        say(error.message, "error")
-        if error.hint:
-            sys.stderr.write(f"hint: {printable(error.hint)}\n")
+    @contextmanager
+    def told_in_the_end(self, file: str) -> Iterator[None]:
+        """Print the runs of a file, also where it ends in an error behind them."""
+        try:
+            yield
+        finally:
+            for run in self.runs:
+                sys.stdout.write(run.manifest.run_id + "\n")
+                self._notes += _tell(run, file)
+            self.runs.clear()
 
-    def of_member(self, error: InputError) -> None:
-        """Say and count one of an archive; what is in no format that is read is only said."""
+    def failed(self, error: KvmtraceError) -> None:
+        """Say and count a file that could not be ingested, while others are."""
+        self._files += 1
+        _say_error(error)
+
+    def failed_in_archive(self, error: InputError) -> None:
+        """Say and count a file of an archive; what is in no format that is read is only said."""
         if isinstance(error, UnknownFormatError):
             say(f"passed over: {error.message}")
         else:
-            self.add(error)
+            self._members += 1
+            _say_error(error)
+
+    def check(self, files: list[str], *, strict: bool) -> None:
+        """InputError: some files failed. CheckFailedError: there are notes, and none are wanted."""
+        if self._members and len(files) == 1:
+            raise InputError(files[0], f"{self._members} of its files are not ingested")
+        whole = [f"{self._files} of {len(files)} files"] if self._files else []
+        inside = [f"{self._members} {'file' if self._members == 1 else 'files'} in archives"] if self._members else []
+        if whole or inside:
+            raise InputError(" and ".join(whole + inside), "not ingested")
+        if strict and self._notes:
+            notes = "note" if self._notes == 1 else "notes"
+            raise CheckFailedError(f"{self._notes} {notes} on what could not be read (--strict)")
+
+
+def _say_error(error: KvmtraceError) -> None:
+    say(error.message, "error")
+    if error.hint:
+        sys.stderr.write(f"hint: {printable(error.hint)}\n")
 
 
 def _tell(run: Ingested, file: str) -> int:

@@ -1,7 +1,7 @@
 """Threads as small codes, and the VM of each.
 
 Identity rules: a VM is what the recorder says of a thread, else the VMM's process, as the recording tells it; where it
-does not, all threads are one process.
+does not, all threads are one process. No VM of a process is called as the recorder calls another one.
 Where two threads of a process are in the guest at the same time with the same vCPU number, the later one runs a second
 VM of that process. That is looked for when a thread first exits with a vCPU number, in the events sorted by then.
 """
@@ -16,6 +16,8 @@ import numpy as np
 from kvmtrace.arch.base import Role
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from kvmtrace.exits.timeline import Timeline
@@ -118,6 +120,7 @@ class VirtualMachines:
         self._threads = threads
         self._processes = facts.has_processes
         self._told = facts.vcpu_threads
+        self._told_names = {name for name, _ in facts.vcpu_threads.values()}
         self._vm_of: dict[tuple[int, int], int] = {}  # (thread code, vCPU) → index into names
         self._owners: dict[tuple[int, int], dict[int, int]] = {}  # (pid, vCPU) → thread code → number of its VM
         self._index: dict[str | None, int] = {}
@@ -157,22 +160,30 @@ class VirtualMachines:
         if told is not None:
             return told[0]
         pid = int(self._threads.pid[thread])
-        number = self._number(thread, vcpu, pid, stays)
+        return self._process_name(pid, self._number(thread, vcpu, pid, stays))
+
+    def _process_name(self, pid: int, number: int) -> str | None:
+        """Return the name of a process's VM of that number."""
         if pid < 0:
             return None if self._processes else f"vm-{number}"
         return f"{pid}" if number == 1 else f"{pid}#{number}"
 
+    def _numbers(self, pid: int) -> Iterator[int]:
+        """Yield the numbers of a process's VMs: all from 1 whose name is not that of one that the recorder tells."""
+        return (number for number in count(1) if self._process_name(pid, number) not in self._told_names)
+
     def _number(self, thread: int, vcpu: int, pid: int, stays: GuestStays) -> int:
         """Return the first number among the process's VMs in which no other thread runs that vCPU meanwhile."""
         owners = self._owners.setdefault((pid, vcpu), {})
+        first = next(self._numbers(pid))
         if len(owners) >= _MAX_OWNERS:
-            return 1
+            return first
         taken = {number for other, number in owners.items() if stays.together(thread, other, vcpu)}
-        number = next(n for n in count(1) if n not in taken)
+        number = next(n for n in self._numbers(pid) if n not in taken)
         if number in owners.values() and vcpu >= 0:
             self.moved.add((pid, vcpu))
         owners[thread] = number
-        if number > 1:
+        if number > first:
             self.split.add(pid)
         return number
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 import tarfile
 import zipfile
-from itertools import islice
 from typing import IO, TYPE_CHECKING, cast
 
 from kvmtrace.errors import InputError, UnknownFormatError
 from kvmtrace.formats.source import Source, content
-from kvmtrace.formats.unpacking import copied, unpacked_limit
+from kvmtrace.formats.unpacking import copied
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +22,8 @@ _TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
 _ZIP_MAGIC = b"PK\x03\x04"
 _LARGEST_HEADER = 1 << 22
 """Bytes of a long name or of pax records: tarfile reads them in one piece, as long as the archive says they are."""
+_HEADER_READS = 128
+"""Headers of one file, and their contents: tarfile goes one call deeper for each."""
 _MAX_MEMBERS = 100_000
 _TAR_DAMAGE = (tarfile.TarError, ValueError, OverflowError, EOFError)
 _ZIP_DAMAGE = (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, OverflowError, EOFError, OSError)
@@ -39,7 +40,15 @@ def _is_tar(head: bytes) -> bool:
 
 def members(archive: Source) -> Iterator[Source | InputError]:
     """Yield the files of an archive in order, each to be closed by the caller, or why one cannot be an input."""
-    yield from islice(_tar(archive) if _is_tar(archive.head()) else _zip(archive), _MAX_MEMBERS)
+    found = _tar(archive) if _is_tar(archive.head()) else _zip(archive)
+    for number, member in enumerate(found):
+        if number == _MAX_MEMBERS:
+            if isinstance(member, Source):
+                member.close()
+            what = f"expected an archive of at most {_MAX_MEMBERS:,} files, found more: the others are not read"
+            yield InputError(archive.path, what, hint="unpack it, and give the files that you mean")
+            return
+        yield member
 
 
 def _tar(archive: Source) -> Iterator[Source | InputError]:
@@ -47,6 +56,7 @@ def _tar(archive: Source) -> Iterator[Source | InputError]:
     try:
         with tarfile.open(fileobj=cast("IO[bytes]", reader), mode="r:", errors="backslashreplace") as tar:
             for member in tar:
+                reader.begin_file()
                 if not member.isdir():
                     yield _tar_member(archive, member)
     except _TAR_DAMAGE as error:
@@ -83,15 +93,17 @@ def _zip(archive: Source) -> Iterator[Source | InputError]:
 
 def _zip_member(archive: Source, packed: zipfile.ZipFile, member: zipfile.ZipInfo) -> Source | InputError:
     title = f"{archive.path}:{member.filename}"
-    limit = archive.options.max_unpacked_bytes or unpacked_limit(member.compress_size)
+    allowance = archive.allowance
+    if not allowance.take(member.file_size):  # zipfile unpacks no more than that
+        return allowance.exceeded(title, "zip", sum(each.file_size for each in packed.infolist()))
     try:
         with packed.open(member) as stream:
-            file = copied(stream, title, "zip", limit)
+            file = copied(stream, title, "zip")
     except InputError as error:
         return error
     except _ZIP_DAMAGE as error:
         return InputError(title, f"expected a file of a zip archive, found damage: {error}")
-    source = Source(title, file, archive.options)
+    source = Source(title, file, archive.options, allowance=allowance)
     source.name = f"{archive.name}:{member.filename}"
     try:
         return content(source)
@@ -100,15 +112,25 @@ def _zip_member(archive: Source, packed: zipfile.ZipFile, member: zipfile.ZipInf
 
 
 class _Bounded:
-    """An archive as tarfile reads it: headers only, none of them large."""
+    """An archive as tarfile reads it: headers only, of each file a few that are not large."""
 
     def __init__(self, archive: Source) -> None:
         self._archive = archive
         self._position = 0
+        self.begin_file()
+
+    def begin_file(self) -> None:
+        """Expect the headers of a file."""
+        self._reads = 0
+        self._room = _LARGEST_HEADER
 
     def read(self, length: int) -> bytes:
-        if not 0 <= length <= _LARGEST_HEADER:
-            raise tarfile.ReadError(f"a header of {length:,} bytes")
+        if not 0 <= length <= self._room:
+            raise tarfile.ReadError(f"headers of more than {_LARGEST_HEADER:,} bytes for one file")
+        if self._reads == _HEADER_READS:
+            raise tarfile.ReadError("too many headers for one file")
+        self._room -= length
+        self._reads += 1
         piece = self._archive.read_at(self._position, length)
         self._position += len(piece)
         return piece

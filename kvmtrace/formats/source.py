@@ -17,8 +17,9 @@ from typing import IO, TYPE_CHECKING, Self, cast
 
 import blake3
 
-from kvmtrace.errors import InputError
-from kvmtrace.formats.unpacking import copied, packing, unpacked
+from kvmtrace.errors import InputError, UsageError
+from kvmtrace.formats.ticks import MAX_HZ
+from kvmtrace.formats.unpacking import Allowance, copied, packing, unpacked
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -34,7 +35,12 @@ class ReadOptions:
 
     jobs: int = 1  # with several the digest is worked out beside the caller's thread
     clock_hz: int | None = None  # ticks in a second of a clock that counts ticks; None: the recording must tell
-    max_unpacked_bytes: int | None = None  # of one compressed input; None: by the size of what is packed
+    max_unpacked_bytes: int | None = None  # of all that is packed in one input; None: by its size
+
+    def __post_init__(self) -> None:
+        """Check what no clock has. UsageError: a rate beyond belief."""
+        if self.clock_hz is not None and not 0 < self.clock_hz <= MAX_HZ:
+            raise UsageError(f"expected a clock of 1 to {MAX_HZ:,} ticks in a second, found {self.clock_hz:,}")
 
 
 class Source:
@@ -44,15 +50,26 @@ class Source:
     """
 
     def __init__(
-        self, path: str, file: IO[bytes], options: ReadOptions = ReadOptions(), *, piece: tuple[int, int] | None = None
+        self,
+        path: str,
+        file: IO[bytes],
+        options: ReadOptions = ReadOptions(),
+        *,
+        piece: tuple[int, int] | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
-        """Take over an open file, or a piece of it: its first byte and its bytes."""
+        """Take over an open file, or a piece of it: its first byte and its bytes.
+
+        `allowance`: that of the input which it is unpacked from or a piece of; None: it is an input.
+        """
         self.path = path
         self.name = Path(path).name
         self.options = options
         self._file = file
         self._start, self.size = piece or (0, os.fstat(file.fileno()).st_size)
+        self.allowance = allowance or Allowance(self.size, options.max_unpacked_bytes)
         self.position = 0
+        self._gone_through = 0  # bytes beside those before the position
         self._digested_bytes = 0  # from the start
         self._digest = blake3.blake3()
         self._digesting = ThreadPoolExecutor(1, thread_name_prefix="kvmtrace-digest") if options.jobs > 1 else None
@@ -64,6 +81,10 @@ class Source:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
         if self._digesting is not None:
             self._digesting.shutdown()
         self._file.close()
@@ -75,10 +96,19 @@ class Source:
 
     def piece(self, name: str, offset: int, length: int) -> Source:
         """Return a piece of this source as a source of its own, which stays readable when this one is closed."""
-        again = os.fdopen(os.dup(self._file.fileno()), "rb")
-        piece = Source(f"{self.path}:{name}", again, self.options, piece=(self._start + offset, length))
+        again, place = os.fdopen(os.dup(self._file.fileno()), "rb"), (self._start + offset, length)
+        piece = Source(f"{self.path}:{name}", again, self.options, piece=place, allowance=self.allowance)
         piece.name = f"{self.name}:{name}"
         return piece
+
+    @property
+    def progress(self) -> int:
+        """How many bytes of the content are gone through, in whatever order."""
+        return min(self.position + self._gone_through, self.size)
+
+    def go_through(self, size: int) -> None:
+        """Take note of so many more bytes that a reader is done with, where it does not read them with `read_into`."""
+        self._gone_through += size
 
     def stream(self) -> IO[bytes]:
         """Return the content as a file of its own position; the digest takes no notice."""
@@ -197,9 +227,8 @@ def content(source: Source) -> Source:
     if how is None:
         return source
     with source:
-        limit = source.options.max_unpacked_bytes
-        file = unpacked(source.stream(), source.path, how, source.size, limit)
-    unpacked_source = Source(source.path, file, source.options)
+        file = unpacked(source.stream(), source.path, how, source.allowance)
+    unpacked_source = Source(source.path, file, source.options, allowance=source.allowance)
     unpacked_source.name = source.name
     return unpacked_source
 

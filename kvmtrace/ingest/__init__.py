@@ -6,6 +6,6 @@ intake.py     the blocks of a recording → its tables
 account.py    what is known of a recording beside its tables → its manifest
 """
 
-from kvmtrace.ingest.runs import DEFAULT_JOBS, Failed, Ingested, Progress, ingest
+from kvmtrace.ingest.runs import DEFAULT_JOBS, Failed, Ingested, Progress, Stored, ingest
 
-__all__ = ["DEFAULT_JOBS", "Failed", "Ingested", "Progress", "ingest"]
+__all__ = ["DEFAULT_JOBS", "Failed", "Ingested", "Progress", "Stored", "ingest"]

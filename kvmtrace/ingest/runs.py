@@ -1,13 +1,14 @@
-"""One input → its runs, each put in its place."""
+"""One input → its runs, each put in its place as soon as it is whole."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kvmtrace.errors import InputError, StoreError, UnknownFormatError
+from kvmtrace.errors import InputError, StoreError, UnknownFormatError, UsageError
 from kvmtrace.formats import detect
 from kvmtrace.formats.ahead import read_ahead
 from kvmtrace.formats.archives import is_archive, members
@@ -32,6 +33,8 @@ Failed = Callable[[InputError], None]
 """Told why a file of an archive was not ingested."""
 Progress = Callable[[int, int], None]
 """Told the bytes read and the bytes in all."""
+Stored = Callable[["Ingested"], None]
+"""Told what became of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ def ingest(
     options: ReadOptions = DEFAULT_OPTIONS,
     progress: Progress | None = None,
     failed: Failed | None = None,
+    stored: Stored | None = None,
 ) -> list[Ingested]:
     """Read the input at `path` ("-": standard input) into `store`, and return its runs.
 
@@ -59,15 +63,16 @@ def ingest(
     `format_name`: the format that it must be of, as `kvmtrace formats` names it; None: told by its content.
     `failed`: told of each file of an archive that could not be ingested, while the others are; None: the first such
     is raised, but for those that are of none of the formats.
-    UsageError: no format of that name. InputError: not readable. StoreError: the store cannot be written; nothing is
-    left behind then.
+    `stored`: told of each run once it is in the store, where it stays whatever becomes of those behind it.
+    UsageError: no format of that name, or a label for several runs. InputError: not readable. StoreError: the store
+    cannot be written; nothing of the run at hand is left behind then.
     """
     label.check()
-    intake = _Order(store, label, refresh, format_name, progress)
+    order = _Order(store, label, refresh, format_name, progress, stored)
     with open_source(path, options) as source:
-        if format_name is None and is_archive(source.head()):
-            return _ingest_archive(source, intake, failed)
-        return _ingest_source(source, intake)
+        if is_archive(source.head()):
+            return _ingest_archive(source, order, failed)
+        return _ingest_source(source, order)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +84,20 @@ class _Order:
     refresh: bool
     format_name: str | None
     progress: Progress | None
+    stored: Stored | None
+
+    def check_label(self, path: str, runs: int) -> None:
+        """UsageError: a label, which names one run, and several runs."""
+        if self.label.label is not None and runs > 1:
+            raise UsageError(
+                f"--label names one run, and {path} holds several",
+                hint="use --tag, or name each run afterwards: kvmtrace runs label",
+            )
 
 
 def _ingest_archive(archive: Source, order: _Order, failed: Failed | None) -> list[Ingested]:
+    if order.label.label is not None:
+        order.check_label(archive.path, _count_runs(archive, order))
     runs: list[Ingested] = []
     files = 0
     for member in members(archive):
@@ -101,12 +117,31 @@ def _ingest_archive(archive: Source, order: _Order, failed: Failed | None) -> li
     return runs
 
 
+def _count_runs(archive: Source, order: _Order) -> int:
+    """Return how many runs the files of an archive make: 0, 1 or several."""
+    runs, taken = 0, archive.allowance.taken
+    for member in members(archive):
+        if isinstance(member, Source):
+            with member, suppress(InputError):
+                runs += len(detect.read(member, order.format_name))
+        if runs > 1:
+            break
+    archive.allowance.taken = taken
+    return runs
+
+
 def _ingest_source(source: Source, order: _Order) -> list[Ingested]:
     contents = detect.read(source, order.format_name)
     several = len(contents) > 1
-    return [
-        _store(content, source, f"#{number}" if several else None, order) for number, content in enumerate(contents, 1)
-    ]
+    order.check_label(source.path, len(contents))
+    runs: list[Ingested] = []
+    for number, content in enumerate(contents, 1):
+        runs.append(_store(content, source, f"#{number}" if several else None, order))
+        if order.stored is not None:
+            order.stored(runs[-1])
+    if order.progress is not None:
+        order.progress(source.size, source.size)
+    return runs
 
 
 def _store(content: Content, source: Source, part: str | None, order: _Order) -> Ingested:
@@ -126,18 +161,15 @@ def _take(
     for block in read_ahead(recording.blocks()) if source.options.jobs > 1 else recording.blocks():
         intake.take(block)
         if progress is not None:
-            progress(source.position, source.size)
+            progress(source.progress, source.size)
     intake.finish()
     tables = writer.close_tables()
-    origin = _origin(recording, source, part)
-    if progress is not None:
-        progress(source.size, source.size)
-    return recording_manifest(recording, intake.seen, intake.builder, origin, tables)
+    return recording_manifest(recording, intake.seen, intake.builder, _origin(recording, source, part), tables)
 
 
 def _origin(content: Content, source: Source, part: str | None) -> stored.Source:
     facts = content.facts
-    return stored.Source(source.name, facts.format, source.size, source.digest(), part, facts.part, source.clock_hz)
+    return stored.Source(source.name, facts.format, source.size, source.digest(), part, facts.part, facts.clock_hz)
 
 
 def _finish(writer: RunWriter, manifest: stored.Manifest, store: Path, label: Label, *, refresh: bool) -> Ingested:

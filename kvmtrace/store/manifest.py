@@ -40,7 +40,7 @@ class Source:
     digest: str  # of the content, uncompressed: "blake3:" and 64 hexadecimal digits
     part: str | None = None  # "#1", "#2" … where one source made several runs
     part_label: str | None = None  # what tells the parts apart ("sleep 1s, first table")
-    clock_hz: int | None = None  # ticks in a second of its clock, as the user said
+    clock_hz: int | None = None  # ticks in a second of its clock as the user said, where its times come of that
 
     @property
     def identity(self) -> tuple[str | int | None, ...]:

@@ -216,4 +216,6 @@ def _store_error(error: OSError, store: Path) -> StoreError:
     }
     number = error.errno or (errno.ENOSPC if "No space left" in str(error) else None)
     what = os.strerror(number) if number else str(error)
-    return StoreError(f"the store {store} cannot be written: {what}; nothing was added", hint=hints.get(number or 0))
+    return StoreError(
+        f"the store {store} cannot be written: {what}; the run was not added", hint=hints.get(number or 0)
+    )

@@ -15,7 +15,7 @@ _LEFT_OUT = {"flags": "flags", "mark": "delay mark", "misc": "misc", "period": "
 """Parts of a prefix that are not stored, by their name in the regular expression."""
 
 
-def facts_of(grammar: str, found: Survey, part: str | None) -> Facts:
+def facts_of(grammar: str, found: Survey, part: str | None, clock_hz: int | None) -> Facts:
     """Return what one trace of a text tells of itself."""
     told, header = found.heads.told, found.header
     facts = Facts(grammar, clock=header.clock, part=part, tells_enabled=False)
@@ -28,6 +28,7 @@ def facts_of(grammar: str, found: Survey, part: str | None) -> Facts:
         facts.events.append(EventKind(system, event, reader.variants[0].template.format()))
     facts.has_times = "secs" in told.groups and not found.is_deltas
     facts.time_step_ns = told.time_step_ns
+    facts.clock_hz = clock_hz if "ticks" in told.groups else None
     facts.has_threads = "tid" in told.groups
     facts.has_processes = "pid" in told.groups
     facts.left_out = [title for group, title in _LEFT_OUT.items() if group in told.groups]

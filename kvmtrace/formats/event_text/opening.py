@@ -9,12 +9,13 @@ import numpy as np
 from kvmtrace.errors import InputError
 from kvmtrace.formats.ahead import read_ahead
 from kvmtrace.formats.event_text.content import TextContent
-from kvmtrace.formats.event_text.heads import HeadReader
+from kvmtrace.formats.event_text.heads import LATEST_NS, HeadReader
 from kvmtrace.formats.event_text.lines import Lines
 from kvmtrace.formats.event_text.mending import LARGEST, Wraps, unpacked
 from kvmtrace.formats.event_text.reader import TextRecording
 from kvmtrace.formats.event_text.survey import Survey, TooManyTracesError, survey
 from kvmtrace.formats.event_text.templates import is_known, named
+from kvmtrace.formats.ticks import ticks_to_ns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from kvmtrace.formats.source import Source
     from kvmtrace.recording import Note
 
-_NS = 1_000_000_000
 _SHOWN = 3  # events in an error
 
 
@@ -100,9 +100,7 @@ def _survey(content: TextContent, new_heads: Callable[[], HeadReader]) -> list[S
 
 def _ticks(hz: int) -> Callable[[Places], Places]:
     def in_ns(ticks: Places) -> Places:
-        seconds, rest = np.divmod(ticks.astype(np.uint64), np.uint64(hz))
-        believed = seconds < np.uint64((1 << 62) // _NS)
-        ns = seconds * np.uint64(_NS) + (rest.astype(np.float64) * (_NS / hz)).astype(np.uint64)
-        return np.where(believed, ns, np.uint64(0)).astype(np.int64) - np.where(believed, 0, 1)
+        ns = ticks_to_ns(ticks.view(np.uint64), hz, LATEST_NS)
+        return np.where(ns > LATEST_NS, np.uint64(0), ns).astype(np.int64) - (ns > LATEST_NS)  # -1: not believed
 
     return in_ns

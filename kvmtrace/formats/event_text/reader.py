@@ -47,7 +47,7 @@ class TextRecording:
         self._block_bytes = block_bytes
         self._readers = found.readers()
         self.notes = Notes()
-        self.facts = facts_of(grammar, found, part)
+        self.facts = facts_of(grammar, found, part, content.source.clock_hz)
         self._by_event = {(kind.system, kind.name): index for index, kind in enumerate(self.facts.events)}
         self._kind_of_name = self._kinds()
         self._newest = NO_WATERMARK

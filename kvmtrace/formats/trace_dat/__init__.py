@@ -11,6 +11,8 @@
     pages.py         the pages of one CPU
     page_headers.py  their time stamps, bytes used, missed events
     ring_buffer.py   pages → places and times of events, side by side
+    long_pages.py    the same of one long page, all at once
+    event_headers.py what stands before every event
     survey.py        a first pass: what fired, and how early later pages may be
     events.py        places of events → an EventBlock
     losses.py        missed events

@@ -23,7 +23,7 @@ MAX_OPTIONS = 1 << 16
 MAX_OPTION_BYTES = 1 << 24
 MAX_SECTION_BYTES = 1 << 27  # unpacked; the format texts of a whole kernel are 6 MB
 MAX_CHUNK_BYTES = 1 << 26  # unpacked; trace-cmd packs ten pages at a time
-MAX_PAGE_BYTES = 1 << 26  # the kernel's largest sub-buffer: 1024 pages of 64 KiB
+MAX_PAGE_BYTES = 1 << 23  # the largest sub-buffer: 128 pages of 64 KiB (kernel/trace/trace.c, buffer_subbuf_size_kb)
 
 __all__ = ["MAGIC", "Option", "PageFlag"]
 

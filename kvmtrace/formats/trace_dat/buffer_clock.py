@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvmtrace.errors import InputError
@@ -15,15 +16,22 @@ if TYPE_CHECKING:
     from kvmtrace.formats.trace_dat.options import Said
 
 
-def clock_of(source: Source, buffer: Buffer, said: Said, notes: list[Note]) -> tuple[str | None, Clock]:
-    """Return the name of the buffer's clock, and how its ticks become ns. InputError: nothing says how."""
+@dataclass(frozen=True, slots=True)
+class BufferClock:
+    """The clock of a buffer: its name, how its ticks become ns, and the ticks in a second where the user's count."""
+
+    name: str | None
+    clock: Clock
+    said_hz: int | None = None
+
+
+def clock_of(source: Source, buffer: Buffer, said: Said, notes: list[Note]) -> BufferClock:
+    """Return the clock of a buffer. InputError: nothing says how its ticks become ns."""
     name = buffer.clock or said.clock
     hz = clocks.uptime_hz(name, str(said.host.get("kernel", "")))
-    rate = None
+    rate = said_hz = None
     if not clocks.counts_ns(name) and name != "uptime":
-        hz = source.clock_hz
-        if hz is not None and not 0 < hz <= clocks.MAX_HZ:
-            raise InputError(source.path, f"expected a clock of up to {clocks.MAX_HZ} Hz, found {hz}")
+        hz = said_hz = source.clock_hz
         rate = said.rate if hz is None else None
         if rate is None and hz is None:
             raise _no_unit(source, name)
@@ -36,7 +44,7 @@ def clock_of(source: Source, buffer: Buffer, said: Said, notes: list[Note]) -> t
             )
     if not clocks.is_known(name):
         notes.append(Note("buffers", f"{buffer.title}: the clock {name} is not known, and is taken for one of ns"))
-    return name, Clock(said.shifts, rate, hz, said.offset_ns)
+    return BufferClock(name, Clock(said.shifts, rate, hz, said.offset_ns), said_hz)
 
 
 def _no_unit(source: Source, name: str | None) -> InputError:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kvmtrace.formats.ticks import ticks_to_ns
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LATEST_NS = 1 << 62
 """Latest time that is believed: the wall clock reaches it in 2116, and differences of times stay within 64 bits."""
 
-MAX_HZ = 10_000_000_000
-_NS = 1_000_000_000
 _NS_CLOCKS = frozenset({"local", "global", "perf", "mono", "mono_raw", "boot", "tai"})
 _TICK_CLOCKS = frozenset({"counter", "x86-tsc", "ppc-tb", "s390-tod", "tsc2nsec"})
 _UPTIME_HZ = 100  # USER_HZ, since Linux 3.16; ns before
@@ -124,7 +124,7 @@ class Clock:
         if self.rate is not None:
             ticks = multiplied(ticks, self.rate.mult, self.rate.shift)
         elif self.hz is not None:
-            ticks = _seconds(ticks, self.hz)
+            ticks = ticks_to_ns(ticks, self.hz, LATEST_NS)
         ns = np.minimum(ticks, np.uint64(LATEST_NS + 1)).astype(np.int64)
         return ns + self.offset_ns if self.offset_ns else ns
 
@@ -145,13 +145,6 @@ def _shifted(ticks: NDArray[np.uint64], correction: NDArray[np.int64]) -> NDArra
     believed = ticks <= np.uint64(LATEST_NS)
     total = np.where(believed, ticks, 0).astype(np.int64) + correction
     return np.where(believed & (total >= 0), total.astype(np.uint64), _TOO_LATE)
-
-
-def _seconds(ticks: NDArray[np.uint64], hz: int) -> NDArray[np.uint64]:
-    """Return ticks * 10⁹ / hz, cut to whole ns."""
-    whole, rest = np.divmod(ticks, np.uint64(hz))
-    ns = whole * np.uint64(_NS) + rest * np.uint64(_NS) // np.uint64(hz)
-    return np.where(whole > np.uint64(LATEST_NS // _NS), _TOO_LATE, ns)
 
 
 def multiplied(ticks: NDArray[np.uint64], by: int, shift: int) -> NDArray[np.uint64]:

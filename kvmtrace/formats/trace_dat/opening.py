@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from kvmtrace.errors import InputError
 from kvmtrace.formats.trace_dat.abi import MAGIC, MAX_PAGE_BYTES, SECTIONS_SINCE, VERSIONS
+from kvmtrace.formats.trace_dat.buffer_clock import clock_of
 from kvmtrace.formats.trace_dat.container import TraceFile
 from kvmtrace.formats.trace_dat.options import read_options
+from kvmtrace.formats.trace_dat.pages import unpacked_bytes
 from kvmtrace.formats.trace_dat.reader import TraceDatRecording
 from kvmtrace.formats.trace_dat.version6 import read_version6
 from kvmtrace.formats.trace_dat.version7 import read_version7
@@ -27,24 +29,45 @@ def read_recordings(source: Source) -> list[TraceDatRecording]:
     file = _read_file(source)
     said = read_options(file)
     notes = [*file.notes, *said.notes, *(Note("format texts", why) for why in file.formats.unread)]
-    room = source.size
     recordings: list[TraceDatRecording] = []
+    without_clock: list[InputError] = []
+    for buffer, own_notes in _sound_buffers(source, file, notes):
+        try:
+            clock = clock_of(source, buffer, said, own_notes)
+        except InputError as error:
+            notes.append(
+                Note("buffers", f"{buffer.title} is not read: {error.message.removeprefix(f'{source.path}: ')}")
+            )
+            without_clock.append(error)
+            continue
+        recording = TraceDatRecording(source, file, buffer, said, clock, own_notes)
+        if recording.facts.events or recording.facts.not_stored:
+            recordings.append(recording)
+        else:
+            notes += [*own_notes, Note("buffers", f"{buffer.title} holds no events")]
+    if not recordings:
+        raise without_clock[0] if without_clock else _nothing(source, file, notes)
+    for note in notes:
+        recordings[0].notes.add(note)
+    return recordings
+
+
+def _sound_buffers(source: Source, file: TraceFile, notes: list[Note]) -> list[tuple[Buffer, list[Note]]]:
+    """Return the buffers whose pages can be read, each with notes of its own. InputError: they unpack to too much."""
+    room = source.size
+    sound: list[tuple[Buffer, list[Note]]] = []
     for buffer in file.buffers:
         own_notes: list[Note] = []
         room = _sound_cpus(buffer, source.size, room, own_notes)
         if buffer.latency:
             notes.append(Note("buffers", f"{buffer.title} holds the text of a latency tracer, which is not read"))
         elif _is_sound(buffer, file, notes):
-            recording = TraceDatRecording(source, file, buffer, said, own_notes)
-            if recording.facts.events or recording.facts.not_stored:
-                recordings.append(recording)
-            else:
-                notes += [*own_notes, Note("buffers", f"{buffer.title} holds no events")]
-    if not recordings:
-        raise _nothing(source, file, notes)
-    for note in notes:
-        recordings[0].notes.add(note)
-    return recordings
+            sound.append((buffer, own_notes))
+    packed = [data for buffer, _ in sound if buffer.compressed for data in buffer.cpus]
+    size = sum(unpacked_bytes(source, data, file.order) for data in packed)
+    if not source.allowance.take(size):
+        raise source.allowance.exceeded(source.path, file.compression, source.allowance.taken + size)
+    return sound
 
 
 def _read_file(source: Source) -> TraceFile:

@@ -14,6 +14,8 @@ from kvmtrace.formats.trace_dat.packing import PackingError, unpack
 from kvmtrace.recording import Note, Notes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from kvmtrace.formats.source import Source
@@ -39,6 +41,8 @@ class Pages:
 class PageStream(Protocol):
     """The pages of one CPU."""
 
+    done_bytes: int  # of the file, in which the pages are that were read
+
     def read(self, pages: int) -> list[Pages]:
         """Return the next pages, some behind the others: none at the end, fewer before it."""
 
@@ -58,6 +62,7 @@ class _PlainPages:
         self._at = data.offset
         self._end = min(data.offset + data.size, source.size)
         self._page_bytes = page_bytes
+        self.done_bytes = 0
         if data.offset + data.size > source.size:
             missing = data.offset + data.size - max(data.offset, source.size)
             what = f"the file ends {missing} bytes before the pages of CPU {data.cpu} do"
@@ -69,11 +74,54 @@ class _PlainPages:
         page = _paged(raw, self._page_bytes)
         offset = self._at + np.arange(len(page)) * self._page_bytes
         self._at += len(raw) or self._page_bytes  # the file may have become shorter
+        self.done_bytes += len(raw)
         return [Pages(page, offset, np.zeros(len(page), np.bool_))] if len(page) else []
 
 
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """A compressed chunk: where its header stands, the bytes behind that, and those that they become."""
+
+    offset: int
+    packed: int
+    size: int
+    is_last: bool
+
+
+def _chunks(source: Source, data: CpuData, order: str) -> Iterator[_Chunk | Note]:
+    """Yield the chunks of a CPU (u32 number; each u32 packed size, u32 unpacked size, bytes), or what ends them."""
+    if not data.size:
+        return
+    count = source.read_at(data.offset, _COUNT_BYTES)
+    if len(count) < _COUNT_BYTES:
+        yield _note(data.cpu, data.offset, f"expected the number of chunks, found {len(count)} bytes")
+        return
+    (chunks,) = struct.unpack(order + "I", count)
+    at = data.offset + _COUNT_BYTES
+    # trace-cmd does not count the number of chunks itself into the size.
+    end = min(data.offset + data.size + _COUNT_BYTES, source.size)
+    for left in range(chunks, 0, -1):
+        header = source.read_at(at, _CHUNK_HEADER_BYTES)
+        packed, size = struct.unpack(order + "II", header) if len(header) == _CHUNK_HEADER_BYTES else (0, 0)
+        if packed == 0 or at + _CHUNK_HEADER_BYTES + packed > end:
+            yield _note(data.cpu, at, f"expected {left} more chunks, found {max(end - at, 0)} bytes")
+            return
+        yield _Chunk(at, packed, size, left == 1)
+        at += _CHUNK_HEADER_BYTES + packed
+
+
+def _note(cpu: int, offset: int, what: str) -> Note:
+    return Note(f"offset {offset}", f"pages of CPU {cpu}: {what}")
+
+
+def unpacked_bytes(source: Source, data: CpuData, order: str) -> int:
+    """Return what the chunks of one CPU say that they become: none becomes more, and one that is too large nothing."""
+    chunks = (chunk for chunk in _chunks(source, data, order) if isinstance(chunk, _Chunk))
+    return sum(chunk.size for chunk in chunks if chunk.size <= MAX_CHUNK_BYTES)
+
+
 class _PackedPages:
-    """Pages in compressed chunks: u32 chunks, then for each u32 packed size, u32 unpacked size, packed bytes."""
+    """Pages in compressed chunks."""
 
     def __init__(
         self, source: Source, data: CpuData, page_bytes: int, algorithm: str, order: str, notes: Notes
@@ -82,20 +130,14 @@ class _PackedPages:
         self._cpu = data.cpu
         self._page_bytes = page_bytes
         self._algorithm = algorithm
-        self._header = struct.Struct(order + "II")
         self._notes = notes
         self._waiting: deque[Pages] = deque()
         self._gap = False  # a chunk before the next one could not be read
-        self._at = data.offset + _COUNT_BYTES
-        # trace-cmd does not count the number of chunks itself into the size.
-        self._end = min(data.offset + data.size + _COUNT_BYTES, source.size)
-        count = source.read_at(data.offset, _COUNT_BYTES) if data.size else b""
-        self._chunks = struct.unpack(order + "I", count)[0] if len(count) == _COUNT_BYTES else 0
-        if data.size and len(count) < _COUNT_BYTES:
-            self._note(data.offset, f"expected the number of chunks, found {len(count)} bytes")
+        self._chunks = _chunks(source, data, order)
+        self.done_bytes = 0
 
     def _note(self, offset: int, what: str) -> None:
-        self._notes.add(Note(f"offset {offset}", f"pages of CPU {self._cpu}: {what}"))
+        self._notes.add(_note(self._cpu, offset, what))
 
     def read(self, pages: int) -> list[Pages]:
         """Return the next pages, at most those of the chunks that hold the first of them and the last."""
@@ -112,38 +154,38 @@ class _PackedPages:
 
     def _unpack_next(self) -> bool:
         """Unpack the next chunk that can be. False: there is none."""
-        while self._chunks > 0:
-            offset, header = self._at, self._source.read_at(self._at, _CHUNK_HEADER_BYTES)
-            packed, size = self._header.unpack(header) if len(header) == _CHUNK_HEADER_BYTES else (0, 0)
-            if packed == 0 or offset + _CHUNK_HEADER_BYTES + packed > self._end:
-                self._note(offset, f"expected {self._chunks} more chunks, found {max(self._end - offset, 0)} bytes")
-                self._chunks = 0
-                return False
-            self._chunks -= 1
-            self._at = offset + _CHUNK_HEADER_BYTES + packed
-            if self._take(offset, packed, size):
+        for chunk in self._chunks:
+            if isinstance(chunk, Note):
+                self._notes.add(chunk)
+                continue
+            self.done_bytes += _CHUNK_HEADER_BYTES + chunk.packed
+            if self._take(chunk):
                 return True
         return False
 
-    def _unpacked(self, offset: int, packed: int, size: int) -> bytes:
-        if size > MAX_CHUNK_BYTES:
-            raise PackingError(f"expected a chunk of at most {MAX_CHUNK_BYTES} bytes, found {size}")
-        return unpack(self._source.read_at(offset, packed), size, self._algorithm)
+    def _unpacked(self, chunk: _Chunk) -> bytes:
+        if chunk.size > MAX_CHUNK_BYTES:
+            raise PackingError(f"expected a chunk of at most {MAX_CHUNK_BYTES} bytes, found {chunk.size}")
+        packed = self._source.read_at(chunk.offset + _CHUNK_HEADER_BYTES, chunk.packed)
+        return unpack(packed, chunk.size, self._algorithm)
 
-    def _take(self, offset: int, packed: int, size: int) -> bool:
+    def _take(self, chunk: _Chunk) -> bool:
         try:
-            raw = self._unpacked(offset + _CHUNK_HEADER_BYTES, packed, size)
+            raw = self._unpacked(chunk)
         except PackingError as error:
-            self._note(offset, f"{error}; {size // self._page_bytes} pages are lost")
+            self._note(chunk.offset, f"{error}; {chunk.size // self._page_bytes} pages are lost")
             self._gap = True
             return False
-        if size % self._page_bytes and self._chunks:
-            self._note(offset, f"expected pages of {self._page_bytes} bytes in a chunk, found {size} bytes")
+        if not raw:
+            self._note(chunk.offset, "expected pages in a chunk, found none")
+            return False
+        if len(raw) % self._page_bytes and not chunk.is_last:
+            self._note(chunk.offset, f"expected pages of {self._page_bytes} bytes in a chunk, found {len(raw)} bytes")
         page = _paged(raw, self._page_bytes)
         gap = np.zeros(len(page), np.bool_)
-        gap[:1] = self._gap
-        self._gap &= not len(page)
-        self._waiting.append(Pages(page, np.full(len(page), offset), gap))
+        gap[0] = self._gap
+        self._gap = False
+        self._waiting.append(Pages(page, np.full(len(page), chunk.offset), gap))
         return True
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kvmtrace.formats.trace_dat import clocks
-from kvmtrace.formats.trace_dat.buffer_clock import clock_of
 from kvmtrace.formats.trace_dat.events import EventDecoder, Located, find_kinds
 from kvmtrace.formats.trace_dat.losses import CpuLosses
 from kvmtrace.formats.trace_dat.options import Said, wall_clock
@@ -25,14 +24,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kvmtrace.formats.source import Source
+    from kvmtrace.formats.trace_dat.buffer_clock import BufferClock
     from kvmtrace.formats.trace_dat.clocks import Clock
     from kvmtrace.formats.trace_dat.container import Buffer, TraceFile
     from kvmtrace.formats.trace_dat.pages import PageStream
 
 _NAME = "trace.dat"
 _BATCHES_HELD = 4  # batches whose events wait for those of other CPUs
-_LEAST_PAGE_BYTES = 64
-_RECORD_AGAIN = "record with: trace-cmd record -e kvm"
 
 
 @dataclass(slots=True)
@@ -64,13 +62,15 @@ class _Part:
 class TraceDatRecording:
     """One buffer of a trace.dat (recording.Recording)."""
 
-    def __init__(self, source: Source, file: TraceFile, buffer: Buffer, said: Said, notes: list[Note]) -> None:
+    def __init__(
+        self, source: Source, file: TraceFile, buffer: Buffer, said: Said, clock: BufferClock, notes: list[Note]
+    ) -> None:
         self._source = source
         self._file = file
         self._buffer = buffer
         self._said = said
         self.notes = Notes()
-        clock_name, self._clock = clock_of(source, buffer, said, notes)
+        self._clock = clock.clock
         for note in notes:
             self.notes.add(note)
         self._layout = PageLayout(file.order, buffer.page_bytes, file.page.commit_bytes, file.page.data_offset)
@@ -79,7 +79,8 @@ class TraceDatRecording:
         self.facts = Facts(
             _NAME,
             events=self._kinds.kinds,
-            clock=clock_name,
+            clock=clock.name,
+            clock_hz=clock.said_hz,
             threads={(-1, tid): name for tid, name in file.threads.items()},
             samples=self._kinds.samples,
             has_processes=False,
@@ -120,7 +121,9 @@ class TraceDatRecording:
         row = 0
         waiting = [cpu for cpu in cpus if not cpu.done]
         for cpu in sorted(waiting, key=lambda cpu: cpu.earliest_ns(self._clock)):
+            before = cpu.stream.done_bytes
             some = cpu.stream.read(each)
+            self._source.go_through(cpu.stream.done_bytes - before)
             count = sum(map(len, some))
             cpu.read += count
             cpu.done = count == 0

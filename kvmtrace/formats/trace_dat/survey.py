@@ -22,7 +22,7 @@ IDS = 1 << 16  # common_type is a u16
 _GRANULE = 16  # pages that share a bound
 _NEVER = np.uint64((1 << 64) - 1)
 _LEAST_BATCH_BYTES = 1 << 22
-_MOST_BATCH_BYTES = 1 << 25
+_MOST_BATCH_BYTES = 1 << 24
 _GOOD_WIDTH = 256  # pages that are walked side by side
 
 
@@ -46,7 +46,6 @@ class Bounds:
         self._newest = _NEVER
         self._broken = False  # the newest page
         self._bounds = np.zeros(0, np.uint64)
-        self.pages = 0
 
     def add(
         self,
@@ -59,11 +58,12 @@ class Bounds:
 
         What is missing belongs to the time behind the page before.
         """
+        if not len(stamp):
+            return
         before = np.concatenate([[self._newest], stamp[:-1]])
         after_hole = after_hole | np.concatenate([[self._broken], broken[:-1]])
         self._newest, self._broken = stamp[-1], bool(broken[-1])
         lowest = np.where(after_hole, np.minimum(lowest, before), lowest)
-        self.pages += len(lowest)
         values = np.concatenate([self._left, lowest])
         whole = len(values) // _GRANULE * _GRANULE
         self._parts.append(values[:whole].reshape(-1, _GRANULE).min(axis=1))
@@ -88,11 +88,6 @@ class Survey:
 
     counts: NDArray[np.int64]  # events by id
     bounds: list[Bounds]  # one for each CPU of the buffer
-
-    @property
-    def pages(self) -> int:
-        """The pages of all CPUs."""
-        return sum(bounds.pages for bounds in self.bounds)
 
 
 def survey(streams: Sequence[PageStream], layout: PageLayout) -> Survey:

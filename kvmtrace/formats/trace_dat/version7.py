@@ -95,6 +95,8 @@ class _Sections:
         packed, size = header.number(4, "size of packed data"), header.number(4, "size of unpacked data")
         if size > self._room or self._file.compression == "none":
             raise TracingDataError(f"expected a packed section at byte {start}, found {size} bytes unpacked", start)
+        if not self._source.allowance.take(size):
+            raise self._source.allowance.exceeded(self._source.path, self._file.compression)
         try:
             return unpack(header.take(packed, "packed data"), size, self._file.compression)
         except PackingError as error:
