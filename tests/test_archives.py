@@ -278,7 +278,7 @@ def test_headers_without_end_are_damage(tmp_path: Path, kind: bytes) -> None:
     good, damage = read(path)
     assert good == ("all.tar:good", b"good")
     assert isinstance(damage, str)
-    assert "expected a tar archive to its end, found damage" in damage
+    assert "found damage" in damage  # in a header or of the archive: versions of tarfile differ
 
 
 def test_headers_are_bounded_for_all_of_a_file_together(tmp_path: Path) -> None:
@@ -333,3 +333,14 @@ def test_an_archive_of_many_files_is_read_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "all.tar"
     path.write_bytes(archive(*files, form=tarfile.GNU_FORMAT))
     assert read(path) == [(f"all.tar:{name}", content) for name, content in files]
+
+
+def test_a_damaged_header_between_files_is_not_the_end(tmp_path: Path) -> None:
+    whole = bytearray(archive(("good", b"good"), ("other", b"other"), ("last", b"last")))
+    whole[1024 + 150] ^= 1  # the checksum of the second header
+    path = tmp_path / "all.tar"
+    path.write_bytes(whole)
+    good, damage = read(path)
+    assert isinstance(damage, str)
+    assert good == ("all.tar:good", b"good")
+    assert damage.endswith(":1024: expected the header of a file or the end of the tar, found damage")

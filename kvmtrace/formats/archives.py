@@ -59,11 +59,14 @@ def _tar(archive: Source) -> Iterator[Source | InputError]:
                 reader.begin_file()
                 if not member.isdir():
                     yield _tar_member(archive, member)
+            end = tar.offset
     except _TAR_DAMAGE as error:
         yield InputError(archive.path, f"expected a tar archive to its end, found damage: {error}")
         return
     if reader.tell() > archive.size:
         yield InputError(archive.path, "expected a tar archive to its end, found that it is cut off")
+    elif archive.read_at(end, tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile takes it for the end
+        yield InputError(archive.path, "expected the header of a file or the end of the tar, found damage", where=end)
 
 
 def _tar_member(archive: Source, member: tarfile.TarInfo) -> Source | InputError:
