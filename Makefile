@@ -67,7 +67,7 @@ tests: $(VENV)/.development
 	$(BIN)/pytest -n $(JOBS)
 
 fuzz: $(VENV)/.development
-	$(BIN)/python -m tests.fuzz $(FUZZ_SECONDS)
+	PYTHONPATH=tests $(BIN)/python -m tests.fuzz $(FUZZ_SECONDS)
 
 bench: $(VENV)/.development
 	$(BIN)/python -m benchmarks.bench $(BENCH)

@@ -5,9 +5,9 @@
 -- param with_silent BOOLEAN = false: Also events that fired in neither run.
 -- column kind VARCHAR: all exits; lost events; reason, idle reason: exits by reason; event: a tracepoint or counter.
 -- column item VARCHAR: Exit reason or system:event; null: all of them.
--- column base_n BIGINT: How many before; null: not recorded.
--- column new_n BIGINT: How many after; null: not recorded.
--- column base_rate_per_s DOUBLE: Per second before.
+-- column base_n BIGINT: How many before; null: not recorded, or above 2^63, which is no count.
+-- column new_n BIGINT: How many after; null: the same.
+-- column base_rate_per_s DOUBLE: Per second before, of intervals (perf stat -I) of those that were counted.
 -- column new_rate_per_s DOUBLE: Per second after.
 -- column rate_ratio DOUBLE: new_rate_per_s / base_rate_per_s.
 -- column base_per_injection DOUBLE: Per injected interrupt (kvm_inj_virq) before; null: these were not recorded.
@@ -41,7 +41,7 @@ reasons AS (
         c.side,
         e.reason AS item,
         CASE WHEN e.idle THEN 'idle reason' ELSE 'reason' END AS kind,
-        (count(*) * nullif(coalesce(any_value(t.period), 1), 0))::BIGINT AS n
+        try_cast(count(*)::HUGEINT * nullif(coalesce(any_value(t.period), 1), 0) AS BIGINT) AS n
     FROM chosen AS c
     INNER JOIN exits AS e ON c.run_id = e.run_id
     LEFT JOIN tracepoints AS t ON c.run_id = t.run_id AND t.system = 'kvm' AND t.event = 'kvm_exit'
@@ -49,25 +49,71 @@ reasons AS (
     GROUP BY c.side, e.reason, e.idle
 ),
 
+-- Counters of whole events; their parts (an exit reason, a bucket) say again what these say.
+by_interval AS (
+    SELECT
+        c.side,
+        k.system,
+        k.event,
+        k.scope,
+        any_value(c.recorded_s) AS recorded_s,
+        sum(k.value) AS n,
+        k.interval_end_ns - coalesce(max(k.interval_end_ns) OVER earlier, 0) AS interval_ns
+    FROM chosen AS c
+    INNER JOIN counters AS k ON c.run_id = k.run_id
+    WHERE k.run_id IN ($base_run_id, $new_run_id) AND k.unit IS NULL AND k.part IS NULL
+    GROUP BY c.side, k.system, k.event, k.scope, k.interval_end_ns
+    WINDOW earlier AS (
+        PARTITION BY c.side ORDER BY k.interval_end_ns RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    )
+),
+
+by_scope AS (
+    SELECT
+        side,
+        system,
+        event,
+        scope,
+        sum(n) AS n,
+        sum(n) / coalesce(
+            nullif(sum(interval_ns) FILTER (WHERE n IS NOT NULL), 0) / 1e9, any_value(recorded_s)
+        ) AS rate_per_s
+    FROM by_interval
+    GROUP BY side, system, event, scope
+),
+
+-- What is counted of everything holds what is counted apart; a VM (328-4) its vCPUs (328-4/vcpu0).
+outermost AS (
+    SELECT s.*
+    FROM by_scope AS s
+    WHERE NOT EXISTS (
+        SELECT 1
+        FROM by_scope AS o
+        WHERE
+            s.side = o.side AND s.system IS NOT DISTINCT FROM o.system AND s.event = o.event
+            AND s.scope IS NOT NULL AND (o.scope IS NULL OR starts_with(s.scope, concat(o.scope, '/')))
+    )
+),
+
 events AS (
     SELECT
         c.side,
         'event' AS kind,
         concat(t.system, ':', t.event) AS item,
-        sum(t.samples * nullif(t.period, 0))::BIGINT AS n
+        try_cast(sum(t.samples::HUGEINT * nullif(t.period, 0)) AS BIGINT) AS n,
+        NULL::DOUBLE AS counted_rate_per_s
     FROM chosen AS c
     INNER JOIN tracepoints AS t ON c.run_id = t.run_id
     GROUP BY c.side, t.system, t.event
     UNION ALL
     SELECT
-        c.side,
+        side,
         'event' AS kind,
-        concat(k.system || ':', k.event) AS item,
-        round(sum(k.value))::BIGINT AS n
-    FROM chosen AS c
-    INNER JOIN counters AS k ON c.run_id = k.run_id
-    WHERE k.run_id IN ($base_run_id, $new_run_id) AND k.unit IS NULL
-    GROUP BY c.side, k.system, k.event
+        concat(system || ':', event) AS item,
+        try_cast(round(sum(n)) AS BIGINT) AS n,
+        sum(rate_per_s) AS counted_rate_per_s
+    FROM outermost
+    GROUP BY side, system, event
 ),
 
 reason_names AS (
@@ -83,7 +129,8 @@ counts AS (
         c.side,
         'all exits' AS kind,
         NULL::VARCHAR AS item,
-        CASE WHEN count(r.side) = count(r.n) THEN coalesce(sum(r.n), 0) END::BIGINT AS n
+        try_cast(CASE WHEN count(r.side) = count(r.n) THEN coalesce(sum(r.n), 0) END AS BIGINT) AS n,
+        NULL::DOUBLE AS counted_rate_per_s
     FROM chosen AS c
     LEFT JOIN reasons AS r ON c.side = r.side
     WHERE c.has_exits
@@ -93,7 +140,8 @@ counts AS (
         side,
         'lost events' AS kind,
         NULL::VARCHAR AS item,
-        lost_events AS n
+        lost_events AS n,
+        NULL::DOUBLE AS counted_rate_per_s
     FROM chosen
     WHERE lost_events IS NOT NULL
     UNION ALL
@@ -101,7 +149,8 @@ counts AS (
         c.side,
         k.kind,
         k.item,
-        CASE WHEN r.side IS NULL THEN 0 ELSE r.n END AS n
+        CASE WHEN r.side IS NULL THEN 0 ELSE r.n END AS n,
+        NULL::DOUBLE AS counted_rate_per_s
     FROM chosen AS c
     CROSS JOIN reason_names AS k
     LEFT JOIN reasons AS r ON c.side = r.side AND k.kind = r.kind AND k.item IS NOT DISTINCT FROM r.item
@@ -111,21 +160,29 @@ counts AS (
         side,
         kind,
         item,
-        n
+        n,
+        counted_rate_per_s
     FROM events
 ),
 
-figures AS (
+rates AS (
     SELECT
         k.side,
         k.kind,
         k.item,
         k.n,
-        k.n / c.recorded_s AS rate_per_s,
-        k.n / nullif(i.n, 0) AS per_injection
+        CASE WHEN k.n IS NOT NULL THEN coalesce(k.counted_rate_per_s, k.n / c.recorded_s) END AS rate_per_s
     FROM counts AS k
     INNER JOIN chosen AS c ON k.side = c.side
-    LEFT JOIN events AS i ON k.side = i.side AND i.item = 'kvm:kvm_inj_virq'
+),
+
+-- By rates, where there are any: other intervals of the injected interrupts may be counted than of the event.
+figures AS (
+    SELECT
+        r.*,
+        coalesce(r.rate_per_s / nullif(i.rate_per_s, 0), r.n / nullif(i.n, 0)) AS per_injection
+    FROM rates AS r
+    LEFT JOIN rates AS i ON r.side = i.side AND i.kind = 'event' AND i.item = 'kvm:kvm_inj_virq'
 ),
 
 compared AS (

@@ -1,4 +1,5 @@
-"""Damaged inputs of every format, for as long as one likes: `python -m tests.fuzz SECONDS [SEED]`, or `make fuzz`.
+"""Damaged inputs of every format, for as long as one likes: `make fuzz`, or
+`PYTHONPATH=tests python -m tests.fuzz SECONDS [SEED]`.
 
 Each round takes a recording or a text of tests/data, damages it, and reads it to its end. It may give rows and notes or
 one InputError; anything else (another exception, a hang, memory beyond measure) is kept as a file and is a failure.
@@ -15,11 +16,13 @@ import signal
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import zstandard
+from fuzz_made import made
 
 from kvmtrace.errors import InputError
 from kvmtrace.formats import detect
@@ -93,8 +96,8 @@ def _read(source: Source, format_name: str | None) -> int:
 
 
 def corpus() -> list[Damaged]:
-    """Return the small inputs of tests/data, uncompressed, and the beginnings of larger texts."""
-    inputs = []
+    """Return the small inputs of tests/data, uncompressed, the beginnings of larger texts, and what is made."""
+    inputs = [Damaged(name, content) for name, content in made().items()]
     for path in sorted(path for path in DATA.rglob("*") if path.is_file() and path.suffix != ".md"):
         content = path.read_bytes()
         if path.suffix in _UNPACK:
@@ -156,29 +159,38 @@ _TELLING = (b"\n", b"\r\n", b" ", b": ", b"=3D", b"=\n", b"> ", b"\0", b"\xff\xf
 _DAMAGES = (_flip, _flip, _number, _cut, _remove, _repeat, _text)
 
 
+@contextmanager
+def patience() -> Iterator[None]:
+    """Raise HangError where what is done takes longer than anybody waits for. Only in a program's first thread."""
+    before = signal.signal(signal.SIGALRM, _hang)
+    signal.alarm(_PATIENCE_S)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def _hang(_: int, __: FrameType | None) -> None:
     raise HangError(f"longer than {_PATIENCE_S} s")
 
 
 def main(seconds: float, seed: int) -> int:
     """Read damaged inputs for so many seconds; return how many did harm."""
-    signal.signal(signal.SIGALRM, _hang)
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     end = time.monotonic() + seconds
     done = harm = 0
     for damaged in rounds(seed):
         if time.monotonic() > end:
             break
-        signal.alarm(_PATIENCE_S)
         try:
-            survive(damaged.content)
+            with patience():
+                survive(damaged.content)
         except Exception as error:  # noqa: BLE001 - that is what is looked for
             harm += 1
             kept = Path(tempfile.gettempdir()) / f"kvmtrace-fuzz-{seed}-{done}"
             kept.write_bytes(damaged.content)
             sys.stdout.write(f"{damaged.name}: {type(error).__name__}: {error}\n  {kept}\n")
-        finally:
-            signal.alarm(0)
         done += 1
     sys.stdout.write(f"{done} damaged inputs, seed {seed}: {harm} did harm\n")
     return harm

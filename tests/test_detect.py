@@ -17,10 +17,10 @@ from look_alikes import CYCLES, FOREIGN, FTRACE, KNOWN, PERF_KVM_STAT, PERF_SCRI
 from perf_oracle import HAS_PERF, SHARED
 
 from kvmtrace.cli import run as run_program
-from kvmtrace.errors import UnknownFormatError
+from kvmtrace.errors import InputError, UnknownFormatError
 from kvmtrace.formats import detect
 from kvmtrace.formats.source import open_source
-from kvmtrace.recording import Facts, Notes
+from kvmtrace.recording import Facts, Notes, TableSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -203,7 +203,43 @@ def test_what_is_of_no_format_is_told_in_one_line(tmp_path: Path, content: bytes
         detect.read(source)
     known = "expected figures of KVM in a format that is known,"
     assert unknown.value.message == f"{path}: {found.replace('…', known)}"
-    assert unknown.value.hint is not None
+    assert (unknown.value.hint is None) == (not content)  # no name of a format helps an empty file
+
+
+NO_EVENT = "  kworker-123 [000] d... 12.345678: foo_bar_event: something=1\n"
+NO_TABLE = "\n Performance counter stats for 'sleep 1':\n\n            47357 47357     kvm kvm_entry x y z\n"
+
+
+def test_events_that_cannot_be_read_hide_no_table(tmp_path: Path) -> None:
+    path = tmp_path / "mail"
+    path.write_text(f"Hi,\n\n{NO_EVENT}\n{PERF_STAT}\n{CYCLES}")
+    with open_source(str(path)) as source:
+        first, second = detect.read(source)
+    assert isinstance(first, TableSet)
+    assert isinstance(second, TableSet)
+    assert [first.facts.format, second.facts.format] == ["perf-stat", "cycle-list"]
+    assert [note.where for note in (*first.notes, *second.notes)] == ["source"]
+    assert "foo_bar_event (line 3) (record with: trace-cmd record -e kvm)" in first.notes[0].what
+
+
+def test_a_table_that_cannot_be_read_is_noted_beside_events(tmp_path: Path) -> None:
+    path = tmp_path / "mail"
+    path.write_text(FTRACE + NO_TABLE)
+    with open_source(str(path)) as source:
+        (recording,) = detect.read(source)
+        assert not isinstance(recording, TableSet)
+        list(recording.blocks())
+    assert any("expected counter rows" in note.what for note in recording.notes.told())
+
+
+def test_of_several_things_that_cannot_be_read_the_first_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "mail"
+    path.write_text(NO_EVENT + NO_TABLE)
+    with open_source(str(path)) as source, pytest.raises(InputError, match="foo_bar_event"):
+        detect.read(source)
+    path.write_text(NO_TABLE)
+    with open_source(str(path)) as source, pytest.raises(InputError, match="expected counter rows"):
+        detect.read(source)
 
 
 def ingest(path: Path, *options: str) -> int:

@@ -5,17 +5,26 @@ from __future__ import annotations
 from itertools import islice
 
 import pytest
-from fuzz import corpus, rounds, survive
+from fuzz import corpus, patience, rounds, survive
+from fuzz_made import made
 
 from kvmtrace.formats import detect
 
 PER_SEED = 120
+MADE = made()
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_damaged_inputs_end_in_rows_and_notes_or_in_one_line(seed: int) -> None:
     for damaged in islice(rounds(seed), PER_SEED):
-        survive(damaged.content)
+        with patience():
+            survive(damaged.content)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_what_once_did_harm_ends_in_rows_and_notes_or_in_one_line(name: str) -> None:
+    with patience():
+        survive(MADE[name])
 
 
 @pytest.mark.parametrize("name", [format_.name for format_ in detect.formats()])

@@ -226,6 +226,17 @@ def test_runs_one_below_the_other_are_sets_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(
+    "started", ["Mon Jan  1 00:00:00 99999999999", "Mon Jan 99999999999 00:00:00 2020", "Mon Jan 32 00:00:00 2020", "9"]
+)
+def test_a_start_that_no_calendar_has_is_noted(started: str) -> None:
+    counters = read(f"# started on {started}\n\n508,,kvm:kvm_exit,2062247204,100.00,,\n")
+    assert counters.facts.start is None
+    assert [note.what for note in counters.notes if note.where == "line 1"] == [
+        f"expected a time, found none that is: '{started}'"
+    ]
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "timestamp,kvm_exit,kvm_entry\n2026-11-20 22:05:57,12,13\n2026-11-20 22:05:58,12,13\n",  # kvm_stat -c

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from query_samples import SECOND, U32, U64, add_given, add_interrupts, make_store, turned
-from store_builder import add_run, event
+from store_builder import add_run, event, exits, fixed_table
 
 from kvmtrace import queries
 from kvmtrace.errors import ExitCode, UsageError
@@ -133,6 +133,87 @@ def test_sampled_tracepoints_count_by_their_period(tmp_path: Path) -> None:
     path.write_text(dataclasses.replace(manifest, tracepoints=sampled).to_json())
     rows = as_rows(answer(tmp_path, "exits-before-after", base_run_id="aa", new_run_id="aa"))
     assert {row["item"]: row["base_n"] for row in rows} == {"kvm:kvm_exit": 700, "kvm:kvm_eoi": 7, "kvm:kvm_cr": None}
+
+
+def whole(name: str, value: float | None, **more: object) -> dict[str, object]:
+    return {"event": name, "value": value, "state": "not counted" if value is None else "counted", **more}
+
+
+def compared(store: Path, *rows: dict[str, object], **facts: object) -> dict[object, dict[str, object]]:
+    """Return what `exits-before-after` says of counters beside themselves, by item."""
+    add_run(store, "aa", {"counters": fixed_table("counters", rows)}, kind="counters", **facts)
+    found = as_rows(answer(store, "exits-before-after", base_run_id="aa", new_run_id="aa"))
+    for row in found:
+        assert [row[name] for name in row if name.startswith("base")] == [
+            row[name] for name in row if name.startswith("new")
+        ]
+    return {row["item"]: row for row in found}
+
+
+def test_parts_of_an_event_are_not_counted_beside_it(tmp_path: Path) -> None:
+    parts = [whole("kvm_exit", 60.0, system="kvm", part="HLT"), whole("kvm_exit", 40.0, system="kvm", part="MSR_WRITE")]
+    found = compared(tmp_path, whole("kvm_exit", 100.0, system="kvm"), *parts)
+    assert {item: row["base_n"] for item, row in found.items()} == {"kvm:kvm_exit": 100}
+
+
+@pytest.mark.parametrize(
+    ("scopes", "n"),
+    [
+        ({None: 300, "328-4": 100, "328-4/vcpu0": 60, "328-4/vcpu1": 40, "329-4": 200}, 300),
+        ({"328-4": 100, "328-4/vcpu0": 60, "328-4/vcpu1": 40, "329-4": 200}, 300),
+        ({"328-4": 100, "328-42/vcpu0": 60, "328-42/vcpu1": 40}, 200),
+        ({"CPU0": 3, "CPU1": 4, "CPU10": 5}, 12),
+        ({"CPU 0/KVM-12": 3, "CPU 1/KVM-13": 4, "qemu-11": 5}, 12),
+        ({None: None, "CPU0": 3}, None),
+    ],
+)
+def test_a_total_holds_what_is_counted_apart(tmp_path: Path, scopes: dict[str | None, int | None], n: int) -> None:
+    found = compared(tmp_path, *(whole("exits", value, scope=scope) for scope, value in scopes.items()))
+    assert {item: row["base_n"] for item, row in found.items()} == {"exits": n}
+
+
+def test_scopes_of_one_event_say_nothing_of_another(tmp_path: Path) -> None:
+    found = compared(
+        tmp_path, whole("exits", 5.0), whole("hypercalls", 1.0, scope="7-4"), whole("exits", 5.0, scope="7-4")
+    )
+    assert {item: row["base_n"] for item, row in found.items()} == {"exits": 5, "hypercalls": 1}
+
+
+def test_a_value_that_is_no_count_is_null(tmp_path: Path) -> None:
+    found = compared(tmp_path, whole("kvm_exit", 2.0**64), whole("kvm_entry", 1.0), elapsed_ns=SECOND)
+    assert (found["kvm_exit"]["base_n"], found["kvm_exit"]["base_rate_per_s"]) == (None, None)
+    assert (found["kvm_entry"]["base_n"], found["kvm_entry"]["base_rate_per_s"]) == (1, 1.0)
+
+
+def test_intervals_without_a_count_are_no_time_of_it(tmp_path: Path) -> None:
+    rows = [
+        whole(name, value, system="kvm", interval_end_ns=end * SECOND, scope=scope)
+        for name, scope, values in (
+            ("kvm_exit", None, (100.0, 200.0, None)),
+            ("kvm_inj_virq", None, (10.0, 10.0, 30.0)),
+            ("kvm_pio", "CPU0", (1.0, None, 7.0)),
+            ("kvm_pio", "CPU1", (1.0, 1.0, 1.0)),
+            ("kvm_msr", None, (None, None, None)),
+        )
+        for end, value in zip((1, 2, 5), values, strict=True)
+    ]
+    found = compared(tmp_path, *rows, elapsed_ns=5 * SECOND)
+    names = ("base_n", "base_rate_per_s", "base_per_injection")
+    assert {item: tuple(row[name] for name in names) for item, row in found.items()} == {
+        "kvm:kvm_exit": (300, 150.0, 15.0),
+        "kvm:kvm_inj_virq": (50, 10.0, 1.0),
+        "kvm:kvm_pio": (11, 2.6, 0.26),
+        "kvm:kvm_msr": (None, None, None),
+    }
+
+
+def test_a_period_that_is_no_number_of_events_makes_no_error(tmp_path: Path) -> None:
+    manifest = add_run(tmp_path, "aa", {"exits": exits({"reason": "io"}, {"reason": "io"})}, elapsed_ns=SECOND)
+    path = tmp_path / "runs" / "run_id=aa" / "run.json"
+    forged = (Tracepoint("kvm", "kvm_exit", 2, 2, 2**63 - 1),)
+    path.write_text(dataclasses.replace(manifest, tracepoints=forged).to_json())
+    rows = as_rows(answer(tmp_path, "exits-before-after", base_run_id="aa", new_run_id="aa"))
+    assert {(row["kind"], row["base_n"]) for row in rows} == {("all exits", None), ("reason", None), ("event", None)}
 
 
 def test_the_run_that_is_not_given_is_the_latest_and_is_told(store: Path) -> None:

@@ -11,9 +11,11 @@ import pytest
 from store_builder import add_run, event, exits, fixed_table
 
 from kvmtrace.ingest import ingest
+from kvmtrace.report.columns import counter_rows
 from kvmtrace.report.grouping import PERMILLES
 from kvmtrace.report.reading import Choice, read_summary
 from kvmtrace.report.summary import By, ExitGroup, Key, Summary
+from kvmtrace.report.wording import footnotes
 from kvmtrace.store.connection import StoreConnection
 from kvmtrace.store.label import Label
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from kvmtrace.report.summary import ExitTable
 
 CAPTURES = Path(__file__).parents[1].parent / "shared" / "captures" / "x86-svm"
+SECOND = 10**9
 FIGURES = ("idle", "exits", "timed", "suspect", "no_latency", "userspace", "out_of_guest_ns", "min_ns", "max_ns")
 GROUP = ("vm_id", "vcpu", "cpu", "reason", "detail_kind", "detail", "detail_name", "idle", "userspace", "suspect")
 
@@ -246,3 +249,26 @@ def test_intervals_of_a_counter_are_added_up_and_repeated_counters_are_not(tmp_p
         ("kvm_msr", 1.0, "counted", 1, 1),
         ("kvm_msr", 2.0, "counted", 1, 1),
     ]
+
+
+def test_rates_of_intervals_are_of_those_that_were_counted(tmp_path: Path) -> None:
+    values = {"kvm_exit": (100.0, 200.0, None), "kvm_inj_virq": (10.0, 10.0, 30.0), "kvm_pio": (None, None, None)}
+    ends = (1 * SECOND, 2 * SECOND, 5 * SECOND)
+    rows = [
+        counter(name, value, line, interval_end_ns=end)
+        for line, (name, counts) in enumerate(values.items())
+        for end, value in zip(ends, counts, strict=True)
+    ]
+    twice = [counter("kvm_msr", 5.0, line, interval_end_ns=end) for line in (4, 5) for end in ends]
+    parts = [counter("kvm_inj_virq", 1.0, 6, interval_end_ns=end, part="NMI") for end in ends]
+    tables = {"counters": fixed_table("counters", [*parts, *rows, *twice])}
+    add_run(tmp_path, "r1", tables, kind="counters", elapsed_ns=5 * SECOND)
+    summary = read(tmp_path)
+    assert {row["event"]: (row["rate_per_s"], row["per_injected_interrupt"]) for row in counter_rows(summary)} == {
+        "kvm:kvm_exit": (150.0, 15.0),
+        "kvm:kvm_inj_virq": (10.0, 1.0),
+        "kvm:kvm_pio": (None, None),
+        "kvm:kvm_msr": (6.0, 0.6),
+        "kvm:kvm_inj_virq(NMI)": (0.6, 0.06),
+    }
+    assert "Where some intervals were not counted, rates are of the others." in footnotes(summary)

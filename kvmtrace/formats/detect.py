@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from kvmtrace.errors import InputError, UnknownFormatError, UsageError
 from kvmtrace.formats.format import Format, RecordingFormat, TableFormat
+from kvmtrace.formats.text_lines import cut_lines
 from kvmtrace.recording import Note, TableSet
 
 if TYPE_CHECKING:
@@ -75,13 +76,15 @@ def read(source: Source, name: str | None = None) -> list[Content]:
     head = source.read_at(0, _WHOLE_BYTES) if source.size <= _WHOLE_BYTES else source.head()
     unmarked = head.removeprefix(BOM_UTF8)
     events = next((format_ for format_ in recording_formats() if format_.recognises(unmarked)), None)
-    contents = list(events.read(source)) if events else []
+    recordings, failures = _recordings(events, source) if events else ([], [])
     # Beside many events no table is looked for: that would take longer than reading them.
-    text = _text(source, head) if events is None or (events.is_text and len(head) == source.size) else ""
-    tables, failures = _tables(text, source.path)
-    if not contents and not tables:
+    look = not recordings or (events is not None and events.is_text and len(head) == source.size)
+    tables, of_tables = _tables(_text(source, head) if look else "", source.path)
+    failures += of_tables
+    contents = [*recordings, *tables]
+    if not contents:
         raise failures[0] if failures else _unknown(source, head)
-    return [*contents, *_with_notes(tables, failures)] if tables else contents
+    return [_noted(contents[0], failures), *contents[1:]]
 
 
 def _named(name: str) -> Format:
@@ -113,7 +116,20 @@ def _text(source: Source, head: bytes) -> str:
 
 def _decoded(content: bytes) -> str:
     """Decode as UTF-8, with a mark or without; other bytes become lone surrogates: readers take them for Latin-1."""
-    return content.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+    return cut_lines(content.decode("utf-8", "surrogateescape").removeprefix("\ufeff"))
+
+
+def _recordings(format_: RecordingFormat, source: Source) -> tuple[list[Content], list[InputError]]:
+    """Return the recordings of a source, or why a text of events cannot be read: tables may stand in it all the same.
+
+    InputError: it is no text, and damaged.
+    """
+    try:
+        return list(format_.read(source)), []
+    except InputError as error:
+        if not format_.is_text:
+            raise
+        return [], [error]
 
 
 def _tables(text: str, path: str) -> tuple[list[TableSet], list[InputError]]:
@@ -135,16 +151,20 @@ def _first_line(table: TableSet) -> int:
     return min((line for line in lines if line is not None), default=0)
 
 
-def _with_notes(tables: Sequence[TableSet], failures: Sequence[InputError]) -> list[TableSet]:
-    """Return the tables, with a note on what else looks like one and cannot be read."""
-    notes = [Note("source", error.message) for error in failures]
-    return [replace(tables[0], notes=(*tables[0].notes, *notes)), *tables[1:]]
+def _noted(content: Content, failures: Sequence[InputError]) -> Content:
+    """Return what was read, with notes on what else is in its source and cannot be."""
+    notes = [Note("source", f"{error.message} ({error.hint})" if error.hint else error.message) for error in failures]
+    if isinstance(content, TableSet):
+        return replace(content, notes=(*content.notes, *notes))
+    for note in notes:
+        content.notes.add(note)
+    return content
 
 
 def _unknown(source: Source, head: bytes) -> UnknownFormatError:
     path, hint = source.path, _HINT
     if not head:
-        return UnknownFormatError(path, "expected figures of KVM, found an empty file", hint=_HINT)
+        return UnknownFormatError(path, "expected figures of KVM, found an empty file")
     if head.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
         return UnknownFormatError(path, "expected text in UTF-8, found text in UTF-16", hint=_CONVERT)
     if b"\0" in head[:_SHOWN]:

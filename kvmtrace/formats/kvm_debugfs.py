@@ -38,7 +38,7 @@ _ROW = re.compile(
     re.ASCII,
 )
 _NUMBER_SECOND = re.compile(
-    r"[ \t]*[\w./-]+(?:[ \t]*[:=][ \t]*|[ \t]+)-?[0-9]"
+    r"[ \t]*+[\w./-]++(?:[ \t]*+[:=][ \t]*+|[ \t]++)-?[0-9]"
 )  # cheap, and false for most lines of a text
 _PATH = re.compile(r"[ \t]*\S{0,200}/kvm/\S{0,200}?:")
 _KVM_PATH = re.compile(r"debug/kvm/$|debug/kvm/[0-9]+-[0-9]+/")
@@ -53,7 +53,8 @@ _SIZE = re.compile(r"bucket size=([0-9]{1,9})")
 _PLAIN = re.compile(r"-?[0-9]{1,20}")
 _BOOLEANS = {"yes": "1", "no": "0"}
 _NAME_AND_VALUE = re.compile(
-    r"\n[ \t>|]*(?:[\w./-]+(?:[ \t]*[:=][ \t]*|[ \t]+)-?[0-9][0-9 \t]*|[\w-]+ \([a-z0-9-]+(?:, [^()\n]*)?\): .*)\r?$",
+    r"\n[ \t>|]*+(?:[\w./-]++(?:[ \t]*+[:=][ \t]*+|[ \t]++)-?[0-9][0-9 \t]*+"
+    r"|[\w-]++ \([a-z0-9-]++(?:, [^()\n]*+)?\): .*)\r?$",
     re.MULTILINE | re.ASCII,
 )
 

@@ -14,34 +14,65 @@ if TYPE_CHECKING:
 LONGEST = 4096
 """Characters of a line beyond which it is no row; it is given as an empty line."""
 
+_CUT = 1 << 16
 _SHOWN = 80  # characters of a line that a message quotes
 _QUOTING = re.compile(r"[ ]?(?:[>|][ ]?)+")
 _TERMINAL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[()][0-9A-Za-z]|[0-Z\\^-~])")  # ECMA-48: CSI, charset, others
 _OCTET = re.compile(r"=([2-7][0-9A-F]|09)")  # of ASCII: what figures and names are made of
-_STRAY_BYTE = re.compile("[\udc80-\udcff]")
-_LATIN_1 = {0xDC00 + byte: byte for byte in range(0x80, 0x100)}  # "surrogateescape" undone
+_STRAY_BYTES = re.compile("[\udc80-\udcff]+")
 _UNDECODED = re.compile("[\ud800-\udfff\ufffd]")
-_SPACES = str.maketrans(dict.fromkeys("\u00a0\u2007\u2009\u202f", " "))
+_SPACES = "\u00a0\u2007\u2009\u202f"
+
+
+def cut_lines(text: str) -> str:
+    """Return a text with the rest of each line left out that is longer than any reader looks at: it may be all one.
+
+    Lines end as Unix, Windows or old programs end them. Each step looks at `_CUT` characters, whatever the text is.
+    """
+    kept: list[str] = []
+    start = 0  # of a line
+    resumed = 0  # of what is kept next
+    while len(text) - start > _CUT:
+        cut = start + _CUT
+        end = max(text.rfind("\n", start, cut), text.rfind("\r", start, cut))
+        if end < 0:
+            kept.append(text[resumed:cut])
+            end = resumed = _line_end(text, cut)
+        start = end + 1
+    return "".join([*kept, text[resumed:]]) if kept else text
+
+
+def _line_end(text: str, start: int) -> int:
+    for place in range(start, len(text), _CUT):
+        ends = [text.find("\n", place, place + _CUT), text.find("\r", place, place + _CUT)]
+        if max(ends) >= 0:
+            return min(end for end in ends if end >= 0)
+    return len(text)
 
 
 def repair(text: str) -> tuple[str, list[Note]]:
     """Read stray bytes as Latin-1, with a note on the first; what no program decoded is U+FFFD."""
     notes = []
-    for pattern, what in (
-        (_STRAY_BYTE, "bytes that are not UTF-8, here first: read as Latin-1"),
-        (_UNDECODED, "characters that were lost in decoding, here first"),
+    for pattern, what, readable in (
+        (_STRAY_BYTES, "bytes that are not UTF-8, here first: read as Latin-1", _as_latin_1),
+        (_UNDECODED, "characters that were lost in decoding, here first", "\ufffd"),
     ):
         match = pattern.search(text)
         if match:
             notes.append(Note(f"line {text.count(chr(10), 0, match.start()) + 1}", what))
-            text = _UNDECODED.sub("\ufffd", text.translate(_LATIN_1))
+            text = pattern.sub(readable, text)
     return text, notes
+
+
+def _as_latin_1(stray: re.Match[str]) -> str:
+    return stray[0].encode("utf-8", "surrogateescape").decode("latin-1")
 
 
 def clean_lines(text: str) -> tuple[list[str], list[Note]]:
     """Return the lines of a text, the first of which is line 1, and notes on what could not be decoded."""
     text, notes = repair(text)
-    text = text.translate(_SPACES)
+    for space in _SPACES:
+        text = text.replace(space, " ")
     lines = text.split("\n")
     if "=3D" in text or "=20\n" in text:
         lines = _unwrapped(lines)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmtrace.report.summary import PARTS, By
+from kvmtrace.report.summary import PARTS, By, RateTime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvmtrace.report.summary import Counter, ExitGroup, ExitTable, RateTime, Row, Section, Summary
+    from kvmtrace.report.summary import Counter, ExitGroup, ExitTable, Row, Section, Summary
 
 KEY_COLUMNS = {
     By.REASON: ("reason",),
@@ -95,10 +95,11 @@ def counter_rows(summary: Summary) -> Iterator[Row]:
 
 
 def _rate(counter: Counter, rate_time: RateTime | None) -> float | None:
-    """Return events in a second: as printed, else of the time of all counters."""
-    if counter.rate_per_s is not None or rate_time is None:
+    """Return events in a second: as printed, else of the intervals that were counted, else of the time of all."""
+    if counter.rate_per_s is not None:
         return counter.rate_per_s
-    return rate_time.per_second(counter.counted or 0)
+    time = RateTime(counter.counted_ns, "intervals") if counter.counted_ns else rate_time
+    return time.per_second(counter.counted or 0) if time else None
 
 
 def tracepoint_rows(summary: Summary) -> Iterator[Row]:

@@ -158,6 +158,7 @@ class Counter:
     source_rows: int = 1
     counted_rows: int = 1
     interval_end_ns: int | None = None
+    counted_ns: int | None = None  # time of the intervals that have a value; None: no intervals
     running_share: float | None = None
     stderr_share: float | None = None
     repeats: int | None = None
@@ -212,6 +213,10 @@ class Summary:
 
     def per_injection(self, counter: Counter) -> float | None:
         """Return `counter` per injected interrupt of its scope; None where these were not counted."""
-        injected = (c.counted for c in self.counters if (c.system, c.event) == INJECTION and c.scope == counter.scope)
-        n = next(injected, None)
-        return counter.counted / n if n and counter.counted is not None and counter.unit is None else None
+        key = (*INJECTION, None, counter.scope)
+        injected = next((c for c in self.counters if (c.system, c.event, c.part, c.scope) == key), None)
+        if injected is None or not injected.counted or counter.counted is None or counter.unit is not None:
+            return None
+        # Intervals that one of the two did not count are no time of it.
+        times = injected.counted_ns / counter.counted_ns if injected.counted_ns and counter.counted_ns else 1
+        return counter.counted / injected.counted * times

@@ -65,6 +65,9 @@ def _of_counters(summary: Summary) -> list[str]:
         f"Values are means of {listed([str(n) for n in sorted(repeats)])} repeats; ± SE %: standard error of the mean, "
         "in % of it.": bool(repeats),
         "Values are sums over the intervals.": any(c.source_rows > 1 for c in summary.counters),
+        "Where some intervals were not counted, rates are of the others.": any(
+            c.counted_ns and c.counted_rows < c.source_rows for c in summary.counters
+        ),
         "ran %: part of the time that the counter ran; perf scales what it counted to the whole time.": any(
             c.running_share is not None for c in summary.counters
         ),

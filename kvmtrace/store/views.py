@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from kvmtrace.store.manifest import Manifest
 
 _NAMED_RUNS = 3
-_EVENTS = "events/"
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,10 +29,10 @@ NAME = "kvm-stat"
 
 # What no readable text is without: a title, a heading of columns, or of names above figures, or a name and two figures.
 _TITLES = ("kvm statistics", "CurAvg/s", "Current", "timestamp,", "kvm_stat")
-_NAME = r"[A-Za-z_][\w-]*(?:\([^()\n]*\)?)?"
+_NAME = r"[A-Za-z_][\w-]*+(?:\([^()\n]*+\)?)?+"
 _NAMES_OR_FIGURES = re.compile(
-    rf"\n[ \t>|]*{_NAME}(?:(?:[ \t]+{_NAME})*[ \t\r]*\n[ \t>|]*[0-9]"
-    r"|[ \t]*[0-9]{1,20}(?:[ \t]+[0-9]+\.[0-9])?[ \t]+[0-9]{1,20}[ \t\r]*$)",
+    rf"\n[ \t>|]*+{_NAME}(?:(?:[ \t]++{_NAME})*+[ \t\r]*+\n[ \t>|]*+[0-9]"
+    r"|(?:(?<=[0-9])|[ \t]*+[0-9]{1,20})(?:[ \t]++[0-9]++\.[0-9])?[ \t]++[0-9]{1,20}[ \t\r]*+$)",  # they may touch
     re.MULTILINE | re.ASCII,
 )
 

@@ -29,7 +29,7 @@ class BatchFinder:
 
     def take(self, line: int, text: str) -> bool:
         """Take a line into the table that is open, or open one. False: it is of no table."""
-        if _COMMAND.fullmatch(text):
+        if "kvm_stat" in text and _COMMAND.fullmatch(text):
             self.end()
             self._told = True
             return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kvmtrace import schema
@@ -65,6 +66,7 @@ def split_name(name: str) -> tuple[str, str | None, str | None]:
     return event, "kvm" if is_tracepoint else None, part
 
 
+@lru_cache(maxsize=4096)
 def is_known(name: str) -> bool:
     """Tell whether KVM has a tracepoint or a statistic of this name, or may have one (kvm_…)."""
     return split_name(name)[1] is not None or is_statistic(name)

@@ -54,11 +54,6 @@ def words_of(text: str) -> list[str]:
     return text[:LONGEST].replace("|", " ").split()
 
 
-def shown(text: str, longest: int = 80) -> str:
-    """Quote the start of a line, control characters escaped."""
-    return repr(text if len(text) <= longest else text[:longest] + "…")
-
-
 def _append(lines: list[Line], number: int, text: str) -> None:
     quoting = _QUOTING.match(text)
     text = (text[quoting.end() :] if quoting else text).strip()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from kvmtrace.formats.perf_kvm_stat.lines import LONGEST, shown
+from kvmtrace.formats.perf_kvm_stat.lines import LONGEST
+from kvmtrace.formats.text_lines import shown
 from kvmtrace.recording import Note, Notes
 
 if TYPE_CHECKING:

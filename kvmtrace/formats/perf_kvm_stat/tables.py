@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from kvmtrace.formats.perf_kvm_stat.keys import Part, owner_of, part_of
 from kvmtrace.formats.perf_kvm_stat.layout import Layout, read_header
-from kvmtrace.formats.perf_kvm_stat.lines import LONGEST, Line, lines_of, shown
+from kvmtrace.formats.perf_kvm_stat.lines import LONGEST, Line, lines_of
 from kvmtrace.formats.perf_kvm_stat.names import UNKNOWN
 from kvmtrace.formats.perf_kvm_stat.rows import Row, looks_like_row, read_row
 from kvmtrace.formats.perf_kvm_stat.surroundings import Surroundings, read_clock, read_command, read_heading
+from kvmtrace.formats.text_lines import shown
 from kvmtrace.recording import Note, Notes
 
 if TYPE_CHECKING:

@@ -32,7 +32,6 @@ from kvmtrace.formats.perf_stat.counters import (
     counters_table,
     left_out,
     not_read,
-    shown,
     times,
 )
 from kvmtrace.formats.perf_stat.grouping import decimal_mark
@@ -46,6 +45,7 @@ from kvmtrace.formats.perf_stat.tables import (
     has_rows_without_heading,
     split_interval,
 )
+from kvmtrace.formats.text_lines import shown
 from kvmtrace.recording import Facts, Note, Notes, TableSet
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from kvmtrace import schema
+from kvmtrace.formats.text_lines import shown
 from kvmtrace.recording import Note
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ _GENERIC_EVENT = re.compile(
     r"|cgroup-switches|dummy|bpf-output|duration_time|user_time|system_time|r[0-9a-f]{2,16}"
     rf"|(?:L1-[di]cache|LLC|[di]TLB|branch|node)-(?:load|store|prefetch)(?:s|es)?(?:-misses)?)(?::{_MODIFIERS})?",
 )
-_SHOWN = 80  # characters of a line that a message quotes
 
 _ONE_CPU = re.compile("CPU[0-9]+")
 
@@ -86,12 +86,6 @@ def doubts_of(value: float | None, running_share: float | None) -> Iterator[str]
 def not_read(line: int, why: object, text: str) -> Note:
     """Return the note of a line that looks like a counter and is none for certain."""
     return Note(f"line {line}", f"looks like a counter and is not read ({why}): {shown(text)}")
-
-
-def shown(text: str) -> str:
-    """Quote the start of a line, control characters escaped."""
-    text = text.strip()
-    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
 
 
 def enabled_ns(running_ns: int | None, running_share: float | None) -> int | None:

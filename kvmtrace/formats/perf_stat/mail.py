@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from email.utils import parsedate
 from typing import TYPE_CHECKING
 
 from kvmtrace.formats import text_lines
@@ -30,8 +29,7 @@ def unquoted(line: str) -> str:
 
 def iso_time(printed: str) -> str | None:
     """Return a time that ctime(3) printed as ISO 8601, None if it is not one."""
-    parts = parsedate(printed)
     try:
-        return datetime(*parts[:6]).isoformat() if parts else None  # noqa: DTZ001 - perf prints no time zone
+        return datetime.strptime(printed.strip(), "%a %b %d %H:%M:%S %Y").isoformat()  # noqa: DTZ007 - perf prints no time zone
     except ValueError:
         return None

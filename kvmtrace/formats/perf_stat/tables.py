@@ -14,6 +14,7 @@ from kvmtrace.formats.perf_stat.json_lines import VALUE_KEY, holds_metrics, read
 from kvmtrace.formats.perf_stat.mail import iso_time, repair, unquoted
 from kvmtrace.formats.perf_stat.rows import looks_like_row
 from kvmtrace.formats.perf_stat.separated import is_more_metrics, read_separated, separator_of
+from kvmtrace.formats.text_lines import shown
 from kvmtrace.recording import Note
 
 if TYPE_CHECKING:
@@ -141,6 +142,8 @@ class _Finder:
         elif started:
             self._open, self._start = None, iso_time(started[1])
             self._series.clear()
+            if self._start is None:
+                self.notes.append(Note(f"line {line}", f"expected a time, found none that is: {shown(started[1])}"))
         elif self._take_json(line, text) or self._take_csv(line, text) or is_interval_heading(text):
             self._open = None if is_interval_heading(text) else self._open
             return
