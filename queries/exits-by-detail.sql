@@ -44,7 +44,7 @@ grouped AS (
         detail,
         detail_name,
         count(*) AS exits,
-        sum(timed_ns)::BIGINT AS out_of_guest_ns,
+        try_cast(sum(timed_ns) AS BIGINT) AS out_of_guest_ns,
         round(avg(timed_ns), 1) AS avg_ns,
         max(timed_ns) AS max_ns,
         count(timed_ns) AS timed,

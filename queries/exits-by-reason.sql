@@ -38,7 +38,7 @@ grouped AS (
         reason,
         idle,
         count(*) AS exits,
-        sum(timed_ns)::BIGINT AS out_of_guest_ns,
+        try_cast(sum(timed_ns) AS BIGINT) AS out_of_guest_ns,
         round(avg(timed_ns), 1) AS avg_ns,
         min(timed_ns) AS min_ns,
         quantile_disc(timed_ns, 0.5) AS p50_ns,

@@ -40,13 +40,13 @@ grouped AS (
         vcpu,
         count(DISTINCT cpu) AS cpus,
         count(*) FILTER (WHERE NOT idle) AS exits,
-        sum(timed_ns) FILTER (WHERE NOT idle)::BIGINT AS out_of_guest_ns,
+        try_cast(sum(timed_ns) FILTER (WHERE NOT idle) AS BIGINT) AS out_of_guest_ns,
         round(avg(timed_ns) FILTER (WHERE NOT idle), 1) AS avg_ns,
         max(timed_ns) FILTER (WHERE NOT idle) AS max_ns,
         count(timed_ns) FILTER (WHERE NOT idle) AS timed,
         count(*) FILTER (WHERE idle) AS idle_exits,
-        sum(timed_ns) FILTER (WHERE idle)::BIGINT AS idle_ns,
-        sum(guest_ns)::BIGINT AS guest_ns,
+        try_cast(sum(timed_ns) FILTER (WHERE idle) AS BIGINT) AS idle_ns,
+        try_cast(sum(guest_ns) AS BIGINT) AS guest_ns,
         count(*) FILTER (WHERE suspect) AS suspect
     FROM chosen
     GROUP BY vm_id, vcpu

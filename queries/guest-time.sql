@@ -18,7 +18,7 @@ grouped AS (
         reason,
         count(*) AS exits,
         count(guest_ns) AS timed,
-        sum(guest_ns)::BIGINT AS guest_ns,
+        try_cast(sum(guest_ns) AS BIGINT) AS guest_ns,
         round(avg(guest_ns), 1) AS avg_ns,
         round(stddev_samp(guest_ns) / sqrt(count(guest_ns)), 1) AS stderr_ns,
         min(guest_ns) AS min_ns,

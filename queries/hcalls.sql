@@ -40,7 +40,7 @@ SELECT
     count(*) AS exits,
     round(count(*) / any_value(s.recorded_s), 3) AS rate_per_s,
     count(c.handler_ns) AS handled,
-    sum(c.handler_ns)::BIGINT AS hcall_ns,
+    try_cast(sum(c.handler_ns) AS BIGINT) AS hcall_ns,
     round(avg(c.handler_ns), 1) AS hcall_avg_ns,
     min(c.handler_ns) AS hcall_min_ns,
     max(c.handler_ns) AS hcall_max_ns,

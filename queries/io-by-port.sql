@@ -43,7 +43,7 @@ grouped AS (
         a.size_bytes,
         format('0x{:x}', a.port) AS port_hex,
         count(*) AS events,
-        sum(a.times)::BIGINT AS accesses,
+        try_cast(sum(a.times) AS BIGINT) AS accesses,
         round(count(*) / any_value(s.recorded_s), 3) AS rate_per_s,
         CASE WHEN count(a.userspace) > 0 THEN count(*) FILTER (WHERE a.userspace) END AS to_userspace,
         round(avg(a.timed_ns), 1) AS exits_avg_ns,

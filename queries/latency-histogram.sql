@@ -21,7 +21,7 @@ buckets AS (
         CASE WHEN timed_ns < 1 THEN 0 ELSE 1::BIGINT << floor(log2(timed_ns))::INTEGER END AS low_ns,
         count(*) AS exits,
         count(timed_ns) AS timed,
-        sum(timed_ns)::BIGINT AS out_of_guest_ns
+        try_cast(sum(timed_ns) AS BIGINT) AS out_of_guest_ns
     FROM chosen
     GROUP BY low_ns
 ),
@@ -31,7 +31,7 @@ figures AS (
         low_ns,
         exits,
         out_of_guest_ns,
-        greatest(2 * low_ns - 1, low_ns) AS high_ns,
+        greatest(low_ns - 1 + low_ns, low_ns) AS high_ns,
         CASE WHEN low_ns IS NOT NULL THEN round(timed / sum(timed) OVER (), 6) END AS exits_share,
         CASE WHEN low_ns IS NOT NULL THEN round(sum(timed) OVER up_to_here / sum(timed) OVER (), 6) END
             AS cumulative_share

@@ -62,7 +62,7 @@ takers AS (
         next_comm AS comm,
         next_pid AS tid,
         count(*) AS times,
-        sum(preempted_ns)::BIGINT AS preempted_ns,
+        try_cast(sum(preempted_ns) AS BIGINT) AS preempted_ns,
         max(preempted_ns) AS max_ns,
         count(preempted_ns) AS timed,
         round(sum(preempted_ns) / sum(sum(preempted_ns)) OVER (), 6) AS preempted_share

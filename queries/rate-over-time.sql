@@ -15,7 +15,7 @@ span AS (
     SELECT
         first_ts_ns,
         last_ts_ns,
-        greatest(round($step_s * 1e9), 1)::BIGINT AS step_ns,
+        least(greatest(round($step_s * 1e9), 1), 9e18)::BIGINT AS step_ns,
         greatest((last_ts_ns - first_ts_ns - 1) // step_ns, 0) AS last_number
     FROM runs
     WHERE run_id = $run_id AND $step_s > 0
@@ -38,7 +38,7 @@ counted AS (
     SELECT
         least((e.exit_ts_ns - s.first_ts_ns) // s.step_ns, s.last_number) AS interval_number,
         count(*) FILTER (WHERE NOT e.idle) AS exits,
-        sum(e.latency_ns) FILTER (WHERE NOT e.idle AND NOT e.suspect)::BIGINT AS out_of_guest_ns,
+        try_cast(sum(e.latency_ns) FILTER (WHERE NOT e.idle AND NOT e.suspect) AS BIGINT) AS out_of_guest_ns,
         count(*) FILTER (WHERE e.idle) AS idle_exits,
         count(*) FILTER (WHERE e.suspect) AS suspect
     FROM exits AS e

@@ -41,13 +41,13 @@ sums AS (
         reason,
         idle,
         count(*) AS exits,
-        sum(latency_ns)::BIGINT AS out_of_guest_ns,
-        sum(rest_ns) FILTER (WHERE whole)::BIGINT AS kernel_ns,
-        sum(userspace_ns)::BIGINT AS userspace_ns,
-        sum(blocked_ns)::BIGINT AS blocked_ns,
-        sum(polled_ns)::BIGINT AS polled_ns,
-        sum(preempted_ns)::BIGINT AS preempted_ns,
-        sum(CASE WHEN whole THEN 0 ELSE rest_ns END)::BIGINT AS unclear_ns
+        try_cast(sum(latency_ns) AS BIGINT) AS out_of_guest_ns,
+        try_cast(sum(rest_ns) FILTER (WHERE whole) AS BIGINT) AS kernel_ns,
+        try_cast(sum(userspace_ns) AS BIGINT) AS userspace_ns,
+        try_cast(sum(blocked_ns) AS BIGINT) AS blocked_ns,
+        try_cast(sum(polled_ns) AS BIGINT) AS polled_ns,
+        try_cast(sum(preempted_ns) AS BIGINT) AS preempted_ns,
+        try_cast(sum(CASE WHEN whole THEN 0 ELSE rest_ns END) AS BIGINT) AS unclear_ns
     FROM split
     GROUP BY reason, idle
 )

@@ -51,7 +51,7 @@ SELECT
     count(*) AS events,
     round(count(*) / any_value(s.recorded_s), 3) AS rate_per_s,
     count(r.exit_id) AS exits,
-    sum(r.userspace_ns)::BIGINT AS userspace_ns,
+    try_cast(sum(r.userspace_ns) AS BIGINT) AS userspace_ns,
     round(avg(r.timed_ns), 1) AS exits_avg_ns,
     max(r.timed_ns) AS exits_max_ns,
     count(r.timed_ns) AS timed

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from query_samples import SECOND, U32, U64, add_given, add_interrupts, make_store, turned
+from query_samples import EVENTS, EXITS, SECOND, U32, U64, add_given, add_interrupts, make_store, turned
 from store_builder import add_run, event, exits, fixed_table
 
 from kvmtrace import queries
@@ -205,6 +205,40 @@ def test_intervals_without_a_count_are_no_time_of_it(tmp_path: Path) -> None:
         "kvm:kvm_pio": (11, 2.6, 0.26),
         "kvm:kvm_msr": (None, None, None),
     }
+
+
+@pytest.fixture(scope="module")
+def aeons(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store of a recording whose damaged times add up to more than 2^63 ns."""
+    times = dict.fromkeys(("latency_ns", "guest_ns"), 1 << 62)
+    times |= dict.fromkeys(("userspace_ns", "blocked_ns", "polled_ns", "preempted_ns", "hcall_ns"), 1 << 60)
+    rows = [row | times | {"exit_id": n, "suspect": False} for n, row in enumerate(EXITS.to_pylist() * 3)]
+    buckets = [
+        {
+            "detail_capped": False,
+            "idle": False,
+            "suspect": False,
+            "n": 1,
+            "bucket_low_ns": 1 << 61,
+            **dict.fromkeys(("bucket_high_ns", "sum_ns", "min_ns", "max_ns", "userspace_ns", "blocked_ns"), 1 << 62),
+        }
+    ] * 4
+    made = {"exits": fixed_table("exits", rows), "latency_buckets": fixed_table("latency_buckets", buckets)}
+    store = tmp_path_factory.mktemp("aeons")
+    add_run(store, "aa", {**made, **EVENTS}, first_ts_ns=0, last_ts_ns=1 << 62, elapsed_ns=1 << 62)
+    return store
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_sums_of_damaged_times_make_no_error(aeons: Path, name: str) -> None:
+    query = LIBRARY[name]
+    if any(table.startswith(("kvm_", "sched_")) and f"events/kvm/{table}" not in EVENTS for table in query.requires):
+        pytest.skip("needs other events")
+    if {"exits", "kvm_exit", "kvm_pio", "kvm_msr"}.isdisjoint(query.requires):
+        pytest.skip("reads no exits")
+    samples = {"base_run_id": "aa", "new_run_id": "aa", "run_id": "aa", "step_s": "1e300"}
+    given = {p.name: samples.get(p.name, True) for p in query.parameters if p.name in samples or p.type == "BOOLEAN"}
+    answer(aeons, name, **given)
 
 
 def test_a_period_that_is_no_number_of_events_makes_no_error(tmp_path: Path) -> None:

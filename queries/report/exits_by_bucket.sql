@@ -18,17 +18,17 @@
 -- column cpu INTEGER: CPU of the exit.
 -- column low_ns BIGINT: Lowest latency of the bucket; null: the exits are outside the latency figures.
 -- column high_ns BIGINT: Highest latency of the bucket.
--- column n BIGINT: Exits.
--- column userspace BIGINT: Exits that went to the VMM; null: not recorded.
--- column sum_ns BIGINT: Sum of the latencies.
+-- column n HUGEINT: Exits.
+-- column userspace HUGEINT: Exits that went to the VMM; null: not recorded.
+-- column sum_ns HUGEINT: Sum of the latencies.
 -- column sum_sq_ns2 DOUBLE: Sum of the squares of the latencies.
 -- column min_ns BIGINT: Shortest latency.
 -- column max_ns BIGINT: Longest latency.
--- column userspace_ns BIGINT: Time in the VMM, of the exits in the latency figures; null: not recorded.
--- column blocked_ns BIGINT: Time asleep in halts, of the exits in the latency figures; null: not recorded.
--- column polled_ns BIGINT: Time polled for in halts, of the exits in the latency figures; null: not recorded.
--- column preempted_ns BIGINT: Time without a CPU, of the exits in the latency figures; null: not recorded.
--- column hcall_ns BIGINT: Time in handlers of hypercalls, of the exits in the latency figures; null: not recorded.
+-- column userspace_ns HUGEINT: Time in the VMM, of the exits in the latency figures; null: not recorded.
+-- column blocked_ns HUGEINT: Time asleep in halts, of the exits in the latency figures; null: not recorded.
+-- column polled_ns HUGEINT: Time polled for in halts, of the exits in the latency figures; null: not recorded.
+-- column preempted_ns HUGEINT: Time without a CPU, of the exits in the latency figures; null: not recorded.
+-- column hcall_ns HUGEINT: Time in handlers of hypercalls, of the exits in the latency figures; null: not recorded.
 -- column several_vms BOOLEAN: Exits of more than one VM are in the row.
 SELECT
     idle,
@@ -43,17 +43,17 @@ SELECT
     CASE WHEN $by_cpu THEN cpu END AS cpu,
     CASE WHEN NOT suspect THEN bucket_low_ns END AS low_ns,
     max(CASE WHEN NOT suspect THEN bucket_high_ns END) AS high_ns,
-    sum(n)::BIGINT AS n,
-    sum(CASE WHEN userspace THEN n WHEN NOT userspace AND NOT suspect THEN 0 END)::BIGINT AS userspace,
-    sum(CASE WHEN NOT suspect THEN sum_ns END)::BIGINT AS sum_ns,
+    sum(n) AS n,
+    sum(CASE WHEN userspace THEN n WHEN NOT userspace AND NOT suspect THEN 0 END) AS userspace,
+    sum(CASE WHEN NOT suspect THEN sum_ns END) AS sum_ns,
     sum(CASE WHEN NOT suspect THEN sum_sq_ns2 END) AS sum_sq_ns2,
     min(CASE WHEN NOT suspect THEN min_ns END) AS min_ns,
     max(CASE WHEN NOT suspect THEN max_ns END) AS max_ns,
-    sum(CASE WHEN NOT suspect THEN userspace_ns END)::BIGINT AS userspace_ns,
-    sum(CASE WHEN NOT suspect THEN blocked_ns END)::BIGINT AS blocked_ns,
-    sum(CASE WHEN NOT suspect THEN polled_ns END)::BIGINT AS polled_ns,
-    sum(CASE WHEN NOT suspect THEN preempted_ns END)::BIGINT AS preempted_ns,
-    sum(CASE WHEN NOT suspect THEN hcall_ns END)::BIGINT AS hcall_ns,
+    sum(CASE WHEN NOT suspect THEN userspace_ns END) AS userspace_ns,
+    sum(CASE WHEN NOT suspect THEN blocked_ns END) AS blocked_ns,
+    sum(CASE WHEN NOT suspect THEN polled_ns END) AS polled_ns,
+    sum(CASE WHEN NOT suspect THEN preempted_ns END) AS preempted_ns,
+    sum(CASE WHEN NOT suspect THEN hcall_ns END) AS hcall_ns,
     coalesce(min(CASE WHEN $by_vcpu THEN vm_id END) <> max(CASE WHEN $by_vcpu THEN vm_id END), FALSE) AS several_vms
 FROM latency_buckets
 WHERE run_id = $run_id

@@ -23,15 +23,15 @@
 -- column suspect BIGINT: Exits that a loss or a hole lies inside; outside the latency figures.
 -- column no_latency BIGINT: Other exits without a latency; outside the latency figures.
 -- column userspace BIGINT: Exits that went to the VMM; null: not recorded.
--- column out_of_guest_ns BIGINT: Time out of the guest.
+-- column out_of_guest_ns HUGEINT: Time out of the guest.
 -- column sq_dev_ns2 DOUBLE: Sum of the squared deviations of the latencies from their mean.
 -- column min_ns BIGINT: Shortest latency.
 -- column max_ns BIGINT: Longest latency.
--- column userspace_ns BIGINT: Time in the VMM, of the exits in the latency figures; null: not recorded.
--- column blocked_ns BIGINT: Time asleep in halts, of the exits in the latency figures; null: not recorded.
--- column polled_ns BIGINT: Time polled for in halts, of the exits in the latency figures; null: not recorded.
--- column preempted_ns BIGINT: Time without a CPU, of the exits in the latency figures; null: not recorded.
--- column hcall_ns BIGINT: Time in handlers of hypercalls, of the exits in the latency figures; null: not recorded.
+-- column userspace_ns HUGEINT: Time in the VMM, of the exits in the latency figures; null: not recorded.
+-- column blocked_ns HUGEINT: Time asleep in halts, of the exits in the latency figures; null: not recorded.
+-- column polled_ns HUGEINT: Time polled for in halts, of the exits in the latency figures; null: not recorded.
+-- column preempted_ns HUGEINT: Time without a CPU, of the exits in the latency figures; null: not recorded.
+-- column hcall_ns HUGEINT: Time in handlers of hypercalls, of the exits in the latency figures; null: not recorded.
 -- column p50_ns BIGINT: Latency of rank ceil(0.5 timed).
 -- column p90_ns BIGINT: Latency of rank ceil(0.9 timed).
 -- column p99_ns BIGINT: Latency of rank ceil(0.99 timed).
@@ -80,15 +80,15 @@ grouped AS (
         count(*) FILTER (WHERE suspect) AS suspect,
         count(*) FILTER (WHERE NOT suspect AND timed_ns IS NULL) AS no_latency,
         CASE WHEN count(userspace) > 0 THEN count(*) FILTER (WHERE userspace) END AS userspace,
-        sum(timed_ns)::BIGINT AS out_of_guest_ns,
+        sum(timed_ns) AS out_of_guest_ns,
         var_pop(timed_ns) * count(timed_ns) AS sq_dev_ns2,
         min(timed_ns) AS min_ns,
         max(timed_ns) AS max_ns,
-        sum(userspace_ns)::BIGINT AS userspace_ns,
-        sum(blocked_ns)::BIGINT AS blocked_ns,
-        sum(polled_ns)::BIGINT AS polled_ns,
-        sum(preempted_ns)::BIGINT AS preempted_ns,
-        sum(hcall_ns)::BIGINT AS hcall_ns,
+        sum(userspace_ns) AS userspace_ns,
+        sum(blocked_ns) AS blocked_ns,
+        sum(polled_ns) AS polled_ns,
+        sum(preempted_ns) AS preempted_ns,
+        sum(hcall_ns) AS hcall_ns,
         quantile_disc(timed_ns, [0.5, 0.9, 0.99, 0.999]) AS percentiles_ns
     FROM chosen
     GROUP BY

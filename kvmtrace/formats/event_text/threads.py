@@ -19,7 +19,7 @@ class ThreadNames:
     """Finds the newest name of each thread."""
 
     def __init__(self) -> None:
-        self._last_row = np.zeros(_TABLE, np.int32)
+        self._last_row = np.zeros(0, np.int32)  # by thread; grows with the largest id
 
     def see(self, lines: LineBlock, heads: Heads) -> dict[tuple[int, int], str]:
         """Return the names that a block tells: (pid, tid) → name; -1: not told."""
@@ -29,6 +29,8 @@ class ThreadNames:
             return threads
         slot = heads.tid & (_TABLE - 1)
         order = np.arange(count, dtype=np.int32)
+        if (top := int(slot.max())) >= len(self._last_row):
+            self._last_row = np.zeros(min(2 * (top + 1), _TABLE), np.int32)
         self._last_row[slot] = order
         newest = np.flatnonzero((self._last_row[slot] == order) & (heads.comm >= 0) & (heads.tid >= 0))
         for row in newest.tolist():
