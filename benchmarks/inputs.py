@@ -8,26 +8,19 @@ import sys
 from enum import StrEnum
 from pathlib import Path
 
-from benchmarks.perf_data_writer import Form
 from benchmarks.synthetic import TRACE_DAT
 from benchmarks.synthetic_text import TextForm
+from kvmtrace.writers.perf_data_file import Form
 
 ROOT = Path(__file__).parents[1]
+_WRITERS = (
+    *("interleaving", "ring_buffer_pages", "trace_dat_file", "text_heads"),
+    *("perf_data_file", "perf_data_features", "tracepoint_records"),
+)
 MAKERS = (
-    "synthetic.py",
-    "synthetic_events.py",
-    "synthetic_trace_dat.py",
-    "synthetic_text.py",
-    "ring_buffer_pages.py",
-    "svm_vcpu.py",
-    "recording_builder.py",
-    "tracepoint_records.py",
-    "perf_data_writer.py",
-    "perf_data_features.py",
-    "formats/kvm/kvm_exit.txt",
-    "formats/kvm/kvm_entry.txt",
-    "formats/header_page.txt",
-    "formats/header_event.txt",
+    *(f"benchmarks/{name}.py" for name in ("synthetic", "synthetic_events", "synthetic_trace_dat", "synthetic_text")),
+    *("benchmarks/svm_vcpu.py", "benchmarks/recording_builder.py"),
+    *(f"kvmtrace/writers/{name}.py" for name in _WRITERS),
 )
 """What the bytes of the synthetic files depend on: a file made by an older program is not used."""
 
@@ -53,7 +46,7 @@ FORMS = {
 
 def made(folder: Path, wanted: Input, samples: int) -> Path:
     """Return the file of `samples` synthetic events, made in `folder` unless the same program made it before."""
-    makers = hashlib.sha256(b"".join((ROOT / "benchmarks" / maker).read_bytes() for maker in MAKERS)).hexdigest()
+    makers = hashlib.sha256(b"".join((ROOT / maker).read_bytes() for maker in MAKERS)).hexdigest()
     file = folder / f"synthetic-{samples}-{makers[:12]}.{wanted}"
     if not file.exists():
         print(f"making {file}", file=sys.stderr)

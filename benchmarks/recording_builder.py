@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from benchmarks import perf_data_features as feature_contents
-from benchmarks.perf_data_writer import (
+from kvmtrace.synth import event_formats
+from kvmtrace.tracepoints import EventFormat, parse_format
+from kvmtrace.writers import perf_data_features as feature_contents
+from kvmtrace.writers.perf_data_file import (
     FIRST_USER_TYPE,
     PIECE_BYTES,
     Attr,
@@ -27,7 +28,7 @@ from benchmarks.perf_data_writer import (
     RecordType,
     record,
 )
-from benchmarks.tracepoint_records import (
+from kvmtrace.writers.tracepoint_records import (
     CPUMODE_KERNEL,
     PERF_RECORD_DEFAULT,
     FieldValue,
@@ -38,17 +39,10 @@ from benchmarks.tracepoint_records import (
     sample_id,
     tracepoint_attr,
 )
-from kvmtrace.tracepoints import EventFormat, parse_format
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-FORMATS = Path(__file__).parent / "formats"
-"""Format texts of x86-64: <system>/<event>.txt, header_page.txt and header_event.txt are of a Debian Linux 6.1.
-
-<system>/<kernel>/<event>.txt are of other kernels. No recording of them is at hand: fields, tables of names and texts
-are those of their trace headers (arch/x86/kvm/trace.h, uapi/asm/{vmx,svm}.h), laid out as a 64-bit machine does.
-"""
+    from pathlib import Path
 
 AMD = "AuthenticAMD,25,1,1"
 INTEL = "GenuineIntel,6,143,8"
@@ -57,8 +51,11 @@ KERNEL = "6.1.0-made"
 
 
 def format_text(system: str, event: str, kernel: str = "") -> str:
-    """Return the format text of one of the events in `FORMATS`. FileNotFoundError: it is not there."""
-    return (FORMATS / system / kernel / f"{event}.txt").read_text()
+    """Return the format text of an event: kvm_hv is of ppc64, all else of x86-64. LookupError: there is none."""
+    text = event_formats.format_text("ppc64" if system == "kvm_hv" else "x86_64", system, event, kernel)
+    if text is None:
+        raise LookupError(f"{system}:{event} of {kernel or 'Debian'}")
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +95,14 @@ class Recording:
 
     @classmethod
     def of_kvm(cls, *events: str, cpus: int = 4, cpuid: str = AMD) -> Self:
-        """Return a recording with kvm_exit, kvm_entry and further `events` of the system kvm, as in `FORMATS`."""
+        """Return a recording with kvm_exit, kvm_entry and further `events` of the system kvm, as in Debian's 6.1."""
         recording = cls(cpus=cpus, cpuid=cpuid)
         for event in ("kvm_exit", "kvm_entry", *events):
             recording.add_tracepoint("kvm", event)
         return recording
 
     def add_tracepoint(self, system: str, name: str, text: str | None = None, *, period: int = 1) -> MadeTracepoint:
-        """Enable a tracepoint, by default with the format text of `FORMATS`; samples say `name` or `system:name`."""
+        """Enable a tracepoint, by default with the format text of Debian's 6.1; samples say `name` or `system:name`."""
         text = format_text(system, name) if text is None else text
         event = parse_format(text)
         first_id = FIRST_SAMPLE_ID + len(self._tracepoints) * self._cpus
@@ -185,8 +182,8 @@ class Recording:
         return {
             Feature.TRACING_DATA: feature_contents.tracing_data(
                 formats,
-                header_page=(FORMATS / "header_page.txt").read_text(),
-                header_event=(FORMATS / "header_event.txt").read_text(),
+                header_page=event_formats.header_text("x86_64", "header_page"),
+                header_event=event_formats.header_text("x86_64", "header_event"),
                 order=order,
             ),
             Feature.HOSTNAME: feature_contents.string_feature(self._hostname, order),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from benchmarks.perf_data_writer import (
+from kvmtrace.writers.perf_data_file import (
     FEATURE_BITS,
     FIRST_USER_TYPE,
     HEADER_BYTES,

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.perf_data_writer import RecordType
-from benchmarks.tracepoint_records import CPUMODE_KERNEL
 from kvmtrace.tracepoints import EventFormat, FieldShape
+from kvmtrace.writers.perf_data_file import RecordType
+from kvmtrace.writers.tracepoint_records import CPUMODE_KERNEL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

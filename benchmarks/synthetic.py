@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.perf_data_writer import FINISHED_ROUND, Form, PerfDataWriter
 from benchmarks.svm_vcpu import CPUS, START_NS, THREADS, mean_pair_ns
 from benchmarks.synthetic_events import SyntheticEvents, column
 from benchmarks.synthetic_text import TextForm, write_text
 from benchmarks.synthetic_trace_dat import write_trace_dat
+from kvmtrace.writers.interleaving import interleaved
+from kvmtrace.writers.perf_data_file import FINISHED_ROUND, Form, PerfDataWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,18 +73,9 @@ def _round_of_records(records: Records) -> NDArray[np.int64]:
 def _laid_out(parts: list[Records]) -> Iterator[memoryview]:
     """Yield the bytes of each round: records by CPU, on a CPU by time."""
     of_round = np.concatenate([_round_of_records(records) for records in parts])
-    words = np.concatenate([np.full(len(records), records.dtype.itemsize // 8) for records in parts])
     order = np.lexsort((column(parts, "ts_ns"), column(parts, "cpu"), of_round))
-    ends = np.cumsum(words[order])
-    starts = np.empty_like(words)
-    starts[order] = ends - words[order]
-    laid_out = np.empty(ends[-1] if len(ends) else 0, np.uint64)
-    first = 0
-    for records in parts:
-        width = records.dtype.itemsize // 8
-        places = starts[first : first + len(records), None] + np.arange(width)
-        laid_out[places] = records.view(np.uint64).reshape(-1, width)
-        first += len(records)
+    words = [records.view(np.uint64).reshape(-1, records.dtype.itemsize // 8) for records in parts]
+    laid_out, ends = interleaved(words, order)
     round_ends = ends[np.flatnonzero(np.diff(of_round[order], append=of_round.max(initial=0) + 1))]
     start = 0
     for end in round_ends.tolist():

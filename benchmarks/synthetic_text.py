@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks.svm_vcpu import CPUS, REASONS, THREADS
 from benchmarks.synthetic_events import SyntheticEvents, column
+from kvmtrace.writers.text_heads import FTRACE_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,20 +42,6 @@ EVENTS = {
     ),
     "kvm_entry": ("kvm_entry: vcpu %d, rip 0x%x\n", ("vcpu_id", "rip")),
 }
-FTRACE_HEADER = """\
-# tracer: nop
-#
-# entries-in-buffer/entries-written: {samples}/{samples}   #P:{cpus}
-#
-#                                _-----=> irqs-off/BH-disabled
-#                               / _----=> need-resched
-#                              | / _---=> hardirq/softirq
-#                              || / _--=> preempt-depth
-#                              ||| / _-=> migrate-disable
-#                              |||| /     delay
-#           TASK-PID     CPU#  |||||  TIMESTAMP  FUNCTION
-#              | |         |   |||||     |         |
-"""
 NAMES = {reason.code: reason.name for reason in REASONS}
 COMMS = {thread.tid: thread.comm for thread in THREADS}
 LINES_OF_BLOCK = 1 << 15

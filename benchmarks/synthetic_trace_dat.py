@@ -5,29 +5,30 @@ Layout: Documentation/trace-cmd/trace-cmd.dat.v6.5.txt of trace-cmd.
 
 from __future__ import annotations
 
-import shutil
-import struct
 from contextlib import ExitStack
 from tempfile import TemporaryFile
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.perf_data_features import tracing_data
-from benchmarks.recording_builder import FORMATS, KERNEL
-from benchmarks.ring_buffer_pages import PAGE_BYTES, WORD_BYTES, CpuPages
+from benchmarks.recording_builder import KERNEL
 from benchmarks.svm_vcpu import CPUS, RAW_OFFSET, THREADS
 from benchmarks.synthetic_events import HOSTNAME, SyntheticEvents, column
+from kvmtrace.synth.event_formats import header_text
+from kvmtrace.writers.interleaving import interleaved
+from kvmtrace.writers.ring_buffer_pages import WORD_BYTES, CpuPages
+from kvmtrace.writers.trace_dat_file import UNAME, BufferContent, FilePages, TraceDat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from kvmtrace.writers.trace_dat_file import Pages
+
     Records = NDArray[np.void]
 
-TRACECLOCK, UNAME = 4, 5
 CLOCKS = b"[local] global counter uptime perf mono mono_raw boot tai x86-tsc\n\0"
 STRUCT_ALIGNMENT = 8  # of a struct that holds a u64, and so of an event
 
@@ -43,32 +44,31 @@ def write_trace_dat(target: Path, *, samples: int, seed: int = 1) -> None:
                 pages[cpu].add(ts_ns, counts, words)
         for of_cpu in pages:
             of_cpu.close()
-        _join(target, _metadata(events), files)
+        pages_of_cpus = {cpu: FilePages(file) for cpu, file in enumerate(files)}
+        with target.open("wb") as output:
+            _file(events, pages_of_cpus).write(output)
 
 
 def _of_cpus(parts: list[Records]) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]]]:
     """Yield each CPU of a window with its events by time: times, words of each event, and all these words."""
-    counts = np.concatenate([np.full(len(records), 1 + _payload_words(records)) for records in parts])
     ts_ns, cpu = column(parts, "ts_ns"), column(parts, "cpu")
     order = np.lexsort((ts_ns, cpu))
-    ends = np.cumsum(counts[order])
-    starts = np.empty_like(counts)
-    starts[order] = ends - counts[order]
-    words = np.zeros(counts.sum(), np.uint32)
-    first = 0
-    for records in parts:
-        payload = records.view(np.uint32).reshape(-1, records.dtype.itemsize // WORD_BYTES)[
-            :, RAW_OFFSET // WORD_BYTES :
-        ]
-        payload = payload[:, : _payload_words(records)]
-        words[starts[first : first + len(records), None] + 1 + np.arange(payload.shape[1])] = payload
-        first += len(records)
-    ts_ns, cpu, counts = ts_ns[order], cpu[order], counts[order]
+    words, ends = interleaved([_words(records) for records in parts], order)
+    ts_ns, cpu, counts = ts_ns[order], cpu[order], np.diff(ends, prepend=0)
     bounds = np.searchsorted(cpu, np.arange(CPUS + 1)).tolist()
     word_bounds = np.concatenate(([0], ends))[bounds].tolist()
     for number in range(CPUS):
         chosen = slice(bounds[number], bounds[number + 1])
         yield number, ts_ns[chosen], counts[chosen], words[word_bounds[number] : word_bounds[number + 1]]
+
+
+def _words(records: Records) -> NDArray[np.uint32]:
+    """Return the events of records as words, one free before each."""
+    raw = records.view(np.uint32).reshape(-1, records.dtype.itemsize // WORD_BYTES)
+    payload = raw[:, RAW_OFFSET // WORD_BYTES :][:, : _payload_words(records)]
+    words = np.zeros((len(records), 1 + _payload_words(records)), np.uint32)
+    words[:, 1 : 1 + payload.shape[1]] = payload
+    return words
 
 
 def _payload_words(records: Records) -> int:
@@ -78,36 +78,16 @@ def _payload_words(records: Records) -> int:
     return (end + -end % STRUCT_ALIGNMENT) // WORD_BYTES
 
 
-def _metadata(events: SyntheticEvents) -> bytes:
-    """Return what stands before the table of the CPUs' pages."""
-    head = tracing_data(
-        {"kvm": [events.exits.text, events.entries.text]},
-        header_page=(FORMATS / "header_page.txt").read_text(),
-        header_event=(FORMATS / "header_event.txt").read_text(),
-        version="6",
-        command_lines="".join(f"{thread.tid} {thread.comm}\n" for thread in THREADS),
-    )
+def _file(events: SyntheticEvents, pages: Mapping[int, Pages]) -> TraceDat:
+    """Return what stands around the pages of the CPUs."""
     uname = f"Linux {HOSTNAME} {KERNEL} x86_64\0".encode()
-    options = b"".join(_option(number, content) for number, content in ((TRACECLOCK, CLOCKS), (UNAME, uname)))
-    return head + struct.pack("<I", CPUS) + b"options  \0" + options + struct.pack("<H", 0) + b"flyrecord\0"
-
-
-def _option(number: int, content: bytes) -> bytes:
-    return struct.pack("<HI", number, len(content)) + content
-
-
-def _join(target: Path, metadata: bytes, files: Sequence[IO[bytes]]) -> None:
-    """Write the metadata, the place of each CPU's pages, the clock, and the pages from the next page on."""
-    clock = struct.pack("<Q", len(CLOCKS)) + CLOCKS
-    end = len(metadata) + 16 * len(files) + len(clock)
-    start = end + -end % PAGE_BYTES
-    with target.open("wb") as output:
-        output.write(metadata)
-        offset = start
-        for file in files:
-            output.write(struct.pack("<QQ", offset, file.tell()))
-            offset += file.tell()
-        output.write(clock + bytes(start - end))
-        for file in files:
-            file.seek(0)
-            shutil.copyfileobj(file, output, 1 << 20)
+    return TraceDat(
+        {"kvm": [events.exits.text, events.entries.text]},
+        [BufferContent(pages)],
+        version=6,
+        threads={thread.tid: thread.comm for thread in THREADS},
+        options=[(UNAME, uname)],
+        clocks=CLOCKS,
+        header_page=header_text("x86_64", "header_page"),
+        header_event=header_text("x86_64", "header_event"),
+    )

@@ -7,7 +7,8 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import zstandard
-from trace_dat_writer import BufferContent, TraceDat
+
+from kvmtrace.writers.trace_dat_file import BufferContent, TraceDat
 
 if TYPE_CHECKING:
     from pathlib import Path

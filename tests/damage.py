@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
 
-from benchmarks.perf_data_features import tracing_data
-from benchmarks.perf_data_writer import Feature
 from benchmarks.recording_builder import Recording
 from kvmtrace.errors import KvmtraceError
 from kvmtrace.formats import detect
@@ -16,6 +14,8 @@ from kvmtrace.formats.source import open_source
 from kvmtrace.ingest import ingest
 from kvmtrace.store.label import Label
 from kvmtrace.store.manifest import Manifest, TableInfo
+from kvmtrace.writers.perf_data_features import tracing_data
+from kvmtrace.writers.perf_data_file import Feature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,7 +132,7 @@ class MemoryWriter:
 
 def keep_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let ingests write to memory."""
-    monkeypatch.setattr("kvmtrace.ingest.runs.RunWriter", MemoryWriter)
+    monkeypatch.setattr("kvmtrace.ingest.storing.RunWriter", MemoryWriter)
 
 
 def ingested(path: Path, store: Path) -> Manifest | KvmtraceError:

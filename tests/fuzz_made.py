@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import tarfile
+from typing import TYPE_CHECKING
 
 from trace_dat_made import FORMATS, turns
 from trace_dat_pages import PageWriter
-from trace_dat_writer import BufferContent, TraceDat, _Sections
+
+from kvmtrace.writers.trace_dat_file import BufferContent, TraceDat, _Sections
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kvmtrace.writers.trace_dat_file import Pages
 
 SEPARATORS = ("|", ", ", " ", "=", "(", ": ", "a-1 ", "] [")
 _TEXTS = (
@@ -68,10 +76,10 @@ HUGE = {
 class _EmptyChunks(_Sections):
     """The sections of a trace.dat, an empty chunk before the others of each CPU."""
 
-    def _chunks(self, content: bytes, page_bytes: int) -> bytes:
+    def _chunks(self, content: Pages, page_bytes: int) -> Iterable[bytes]:
         del page_bytes
-        empty, whole = self._packed(b""), self._packed(content)
-        return self._file.pack("I", 3) + empty + whole + empty
+        empty, whole = self._packed(b""), self._packed(content[:])
+        return [self._file.pack("I", 3), empty, whole, empty]
 
 
 def made() -> dict[str, bytes]:
@@ -106,4 +114,6 @@ def _empty_chunks(compression: str) -> bytes:
     pages = PageWriter()
     turns(pages, 5)
     file = TraceDat(FORMATS, [BufferContent({0: pages.content()})], compression=compression)
-    return _EmptyChunks(file).content()
+    output = io.BytesIO()
+    _EmptyChunks(file, output).write()
+    return output.getvalue()

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.perf_data_features import string_feature
-from benchmarks.perf_data_writer import Feature
 from benchmarks.recording_builder import AMD, INTEL, Recording
-from benchmarks.tracepoint_records import PERF_RECORD_DEFAULT, SampleType
 from kvmtrace import schema
 from kvmtrace.ingest import ingest
 from kvmtrace.store.label import Label
 from kvmtrace.store.manifest import Manifest, events_table, run_folder
+from kvmtrace.writers.perf_data_features import string_feature
+from kvmtrace.writers.perf_data_file import Feature
+from kvmtrace.writers.tracepoint_records import PERF_RECORD_DEFAULT, SampleType
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from benchmarks.tracepoint_records import FieldValue
+    from kvmtrace.writers.tracepoint_records import FieldValue
 
 VMX, SVM = 1, 2
 MSR, NPF, HLT, IO, CPUID = 0x7C, 0x400, 0x78, 0x7B, 0x72

@@ -22,7 +22,7 @@ from perf_oracle import (
 )
 from print_fmt_text import render, render_as_perf
 
-from kvmtrace.formats.fields import stored_name
+from kvmtrace.tracepoints.records import stored_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

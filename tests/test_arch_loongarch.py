@@ -29,7 +29,7 @@ from kvmtrace.store.manifest import Manifest
 from kvmtrace.tracepoints import parse_format
 
 if TYPE_CHECKING:
-    from benchmarks.tracepoint_records import FieldValue
+    from kvmtrace.writers.tracepoint_records import FieldValue
 
 HEAD = """\
 \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;

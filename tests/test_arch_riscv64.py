@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from benchmarks.tracepoint_records import FieldValue
+    from kvmtrace.writers.tracepoint_records import FieldValue
 
 EXCEPTION, INTERRUPT, WFI, UNTOLD = range(4)
 """Groups of causes."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from benchmarks.tracepoint_records import FieldValue
+    from kvmtrace.writers.tracepoint_records import FieldValue
 
 HEAD = """\
 \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from benchmarks.inputs import FORMS, Input, made
-from benchmarks.ring_buffer_pages import LONGEST_DELTA_NS, PAGE_BYTES, CpuPages
 from benchmarks.synthetic import write_synthetic
 from benchmarks.synthetic_text import TextForm, write_text
 from benchmarks.synthetic_trace_dat import write_trace_dat
 from kvmtrace.formats.detect import read
 from kvmtrace.formats.source import open_source
+from kvmtrace.writers.ring_buffer_pages import LONGEST_DELTA_NS, PAGE_BYTES, CpuPages
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,8 +117,8 @@ def test_a_page_takes_what_fits() -> None:
     assert pages_of([1] * 93, 11) == [(1, 4048), (93, 44)]
 
 
-def test_a_page_begins_where_a_delta_does_not_fit() -> None:
-    assert pages_of([5, LONGEST_DELTA_NS, LONGEST_DELTA_NS + 1, 1], 2) == [(5, 16), (2 * LONGEST_DELTA_NS + 6, 16)]
+def test_a_delta_that_does_not_fit_is_told_by_a_time_extend() -> None:
+    assert pages_of([5, LONGEST_DELTA_NS, LONGEST_DELTA_NS + 1, 1], 2) == [(5, 40)]
 
 
 def test_a_payload_that_one_word_cannot_tell_is_refused() -> None:

@@ -13,7 +13,6 @@ import zstandard
 from damage import Read, SmallRecording, assert_accounted, ingested, keep_nothing, read, small_recording
 from perf_oracle import SHARED, bundled_one
 
-from benchmarks.perf_data_writer import Feature, Form, PerfDataWriter, RecordType
 from benchmarks.recording_builder import Recording
 from benchmarks.rewrite import read_attrs, read_features, read_records
 from kvmtrace.cli import run
@@ -21,6 +20,7 @@ from kvmtrace.errors import ExitCode
 from kvmtrace.formats.perf_data import PerfDataRecording
 from kvmtrace.formats.source import open_source
 from kvmtrace.store.manifest import Manifest
+from kvmtrace.writers.perf_data_file import Feature, Form, PerfDataWriter, RecordType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

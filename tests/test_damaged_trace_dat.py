@@ -13,7 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trace_dat_made import FORMATS, payload, read_bytes, survives, turns
 from trace_dat_pages import PageWriter
-from trace_dat_writer import (
+
+from kvmtrace.errors import InputError
+from kvmtrace.formats.source import ReadOptions, open_source
+from kvmtrace.formats.trace_dat import FORMAT
+from kvmtrace.recording import Loss
+from kvmtrace.writers.trace_dat_file import (
     CPUSTAT,
     GUEST,
     TIME_SHIFT,
@@ -24,11 +29,6 @@ from trace_dat_writer import (
     TraceDat,
     _Sections,
 )
-
-from kvmtrace.errors import InputError
-from kvmtrace.formats.source import ReadOptions, open_source
-from kvmtrace.formats.trace_dat import FORMAT
-from kvmtrace.recording import Loss
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -249,10 +249,10 @@ def test_a_chunk_of_nothing_is_noted_and_costs_nothing(
     turns(pages, 10)
     buffer = BufferContent({0: pages.content()}, page_bytes=PAGE)
 
-    def with_an_empty_one(sections: _Sections, content: bytes, _: int) -> bytes:
+    def with_an_empty_one(sections: _Sections, content: bytes, _: int) -> list[bytes]:
         chunks = [sections._packed(content)]
         chunks.insert(place, sections._packed(b""))
-        return struct.pack("<I", 2) + b"".join(chunks)
+        return [struct.pack("<I", 2), *chunks]
 
     monkeypatch.setattr(_Sections, "_chunks", with_an_empty_one)
     (read,) = read_bytes(TraceDat(FORMATS, [buffer], compression=compression).content())

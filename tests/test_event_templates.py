@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from kvmtrace.tracepoints import Field, Values
 
-FORMATS = Path(__file__).parents[1] / "benchmarks" / "formats"
+FORMATS = Path(__file__).parents[1] / "kvmtrace" / "synth" / "layouts"
 OTHERS = Path(__file__).parent / "data" / "other-architectures"
 BITS = {"8": 8, "16": 16, "32": 32, "64": 64}
 LINES_OF_EACH = 800
@@ -408,7 +408,7 @@ def test_all_fields_printed_and_parsed_are_the_fields_again(path: Path) -> None:
 def formats() -> list[tuple[str, EventFormat]]:
     """Return system:event and format of every format text that is here."""
     texts = [(path.parent.parent.name if path.parent.name[0].isdigit() else path.parent.name, path.read_text())
-             for path in sorted(FORMATS.rglob("*/*.txt"))]  # fmt: skip
+             for path in sorted(FORMATS.glob("*/*/**/*.txt"))]  # fmt: skip
     for path in sorted(CAPTURES.rglob("formats.txt")):
         texts += [("", text) for text in re.split(r"(?m)^(?=name: )", path.read_text()) if text]
     texts += [("kvm", path.read_text()) for path in sorted(CAPTURES.rglob("raw-ftrace/formats/kvm/*/format"))]

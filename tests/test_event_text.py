@@ -27,11 +27,11 @@ from kvmtrace.formats.event_text.recognise import grammar_of
 from kvmtrace.formats.event_text.templates import Template, parse_template
 from kvmtrace.formats.event_text.variants import Variant
 from kvmtrace.formats.event_text.words import PAD
-from kvmtrace.formats.fields import stored_name
 from kvmtrace.formats.perf_data.reader import PerfDataRecording
 from kvmtrace.formats.source import ReadOptions, open_source
 from kvmtrace.ingest import ingest
 from kvmtrace.store.label import Label
+from kvmtrace.tracepoints.records import stored_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -353,7 +353,8 @@ def test_dashes_in_place_of_process_ids_are_none() -> None:
 def test_a_long_name_of_an_event_is_counted() -> None:
     name = "thermal_power_allocator:thermal_power_allocator_pid"
     read = read_text(PERF + f" x 1 [000]  1259.000000: {name}: x=1\n", "perf-script")
-    assert read.facts.not_stored == {f"lines of {name}, which no template knows": 1}
+    what = f"1 line of {name}, whose text no template reads, not stored"
+    assert [(note.where, note.what, note.events) for note in read.notes] == [("line 4", what, 1)]
 
 
 @pytest.mark.parametrize(
@@ -362,7 +363,7 @@ def test_a_long_name_of_an_event_is_counted() -> None:
 def test_floods_of_separators_end_soon(text: str) -> None:
     """Words may not hold what ends them: to try every way of cutting these up would take days."""
     read = read_text(PERF + f" x 1 [000]  1259.000000: {text}\n", "perf-script")
-    assert (len(read.rows), sum(read.facts.not_stored.values())) == (3, 1)
+    assert (len(read.rows), sum(note.events for note in read.notes)) == (3, 1)
 
 
 def test_a_text_of_very_many_traces_is_refused() -> None:
@@ -381,10 +382,9 @@ def test_what_no_template_reads_is_counted_and_noted() -> None:
     )
     assert len(read.rows) == 3
     assert read.facts.not_stored == {
-        "lines of kvm:kvm_new_event, which no template knows": 1,
         "lines of kvm:kvm_entry with other fields than most": 1,
     }
-    assert [(note.where, note.events) for note in read.notes] == [("line 4", 0), ("line 5", 1)]
+    assert [(note.where, note.events) for note in read.notes] == [("line 4", 1), ("line 5", 1)]
 
 
 def test_reasons_of_2_6_32() -> None:

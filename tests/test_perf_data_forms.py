@@ -13,15 +13,15 @@ import zstandard
 from ingested import read_table
 from perf_oracle import bundled_one
 
-from benchmarks.perf_data_writer import FIRST_USER_TYPE, Form, PerfDataWriter, RecordType, record
 from benchmarks.recording_builder import Recording
 from benchmarks.rewrite import read_attrs, read_features, read_records, rewrite
 from benchmarks.synthetic import write_synthetic
-from benchmarks.tracepoint_records import PERF_RECORD_DEFAULT, SampleType
 from kvmtrace.exits.builder import ExitBuilder
 from kvmtrace.formats.perf_data import PerfDataRecording
 from kvmtrace.ingest import ingest
 from kvmtrace.store.label import Label
+from kvmtrace.writers.perf_data_file import FIRST_USER_TYPE, Form, PerfDataWriter, RecordType, record
+from kvmtrace.writers.tracepoint_records import PERF_RECORD_DEFAULT, SampleType
 
 if TYPE_CHECKING:
     from pathlib import Path

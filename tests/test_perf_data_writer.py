@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 import zstandard
 
-from benchmarks.perf_data_writer import Form, RecordType
 from benchmarks.recording_builder import Recording
 from benchmarks.rewrite import read_attrs, read_features, read_records, rewrite
 from benchmarks.synthetic import write_synthetic
-from benchmarks.tracepoint_records import SampleType, pack_fields
 from kvmtrace.tracepoints import parse_format
+from kvmtrace.writers.perf_data_file import Form, RecordType
+from kvmtrace.writers.tracepoint_records import SampleType, pack_fields
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 from trace_dat_made import FORMATS, Read, payload, read_bytes, turns
 from trace_dat_pages import PageWriter
-from trace_dat_writer import (
+
+from kvmtrace.errors import InputError
+from kvmtrace.formats.trace_dat import FORMAT
+from kvmtrace.recording import Loss
+from kvmtrace.writers.trace_dat_file import (
     CPUCOUNT,
     CPUSTAT,
     DATE,
@@ -24,10 +28,6 @@ from trace_dat_writer import (
     TraceDat,
     time_shift,
 )
-
-from kvmtrace.errors import InputError
-from kvmtrace.formats.trace_dat import FORMAT
-from kvmtrace.recording import Loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable

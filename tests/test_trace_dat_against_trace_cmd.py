@@ -15,9 +15,9 @@ from perf_oracle import SHARED
 from trace_dat_made import FORMATS, Read, payload, read_path, turns
 from trace_dat_oracle import HAS_TRACE_CMD, algorithms, assert_same, parse_report, reported
 from trace_dat_pages import PageWriter
-from trace_dat_writer import INTERPOLATE, OFFSET, TSC2NSEC, BufferContent, TraceDat, time_shift
 
 from kvmtrace.errors import InputError
+from kvmtrace.writers.trace_dat_file import INTERPOLATE, OFFSET, TSC2NSEC, BufferContent, TraceDat, time_shift
 
 _LONG = {"kut-vmexit-smp1", "tracecmd-pveoi-mixed-xapic-off", "tracecmd-pveoi-mixed-xapic-on"}
 CAPTURES = sorted((SHARED / "captures").glob("**/trace*.dat"))

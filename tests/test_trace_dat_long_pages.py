@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trace_dat_made import FORMATS, payload, read_bytes, turns
 from trace_dat_pages import PADDING, TIME_EXTEND, TIME_STAMP, PageWriter
-from trace_dat_writer import BufferContent, TraceDat
 
 from kvmtrace.errors import InputError
 from kvmtrace.formats.trace_dat import ring_buffer
 from kvmtrace.formats.trace_dat.page_headers import PageLayout, read_headers
 from kvmtrace.formats.trace_dat.survey import native_words
+from kvmtrace.writers.trace_dat_file import BufferContent, TraceDat
 
 PAGE = 1024
 

@@ -9,9 +9,7 @@ import numpy as np
 from made_runs import KvmRecording, StoredRun, Thread, column, pick, stored
 from trace_dat_made import FORMATS, turns
 from trace_dat_pages import PageWriter
-from trace_dat_writer import GUEST, BufferContent, TraceDat
 
-from benchmarks.tracepoint_records import PERF_RECORD_DEFAULT, SampleType
 from kvmtrace.exits.lanes import Lanes
 from kvmtrace.exits.threads import Threads
 from kvmtrace.exits.vcpus import InferredVcpus
@@ -19,6 +17,8 @@ from kvmtrace.ingest import ingest
 from kvmtrace.recording import Facts
 from kvmtrace.store.label import Label
 from kvmtrace.store.manifest import run_folder
+from kvmtrace.writers.trace_dat_file import GUEST, BufferContent, TraceDat
+from kvmtrace.writers.tracepoint_records import PERF_RECORD_DEFAULT, SampleType
 
 if TYPE_CHECKING:
     from pathlib import Path

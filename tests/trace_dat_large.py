@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from trace_dat_writer import BufferContent, TraceDat
+
+from kvmtrace.writers.trace_dat_file import BufferContent, TraceDat
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FORMATS = Path(__file__).parents[1] / "benchmarks" / "formats" / "kvm"
+FORMATS = Path(__file__).parents[1] / "kvmtrace" / "synth" / "layouts" / "x86_64" / "kvm"
 PAGE_BYTES = 4096
 CPUS = 8
 FIRST_TID = 4711

@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.tracepoint_records import pack_fields
 from kvmtrace.errors import InputError
 from kvmtrace.formats.source import ReadOptions, open_source
 from kvmtrace.formats.trace_dat import FORMAT
 from kvmtrace.recording import NO_WATERMARK, EventBlock, Loss
 from kvmtrace.tracepoints import parse_format
+from kvmtrace.writers.tracepoint_records import pack_fields
 
 if TYPE_CHECKING:
     from trace_dat_pages import PageWriter
 
-    from benchmarks.tracepoint_records import FieldValue
     from kvmtrace.formats.trace_dat.reader import TraceDatRecording
+    from kvmtrace.writers.tracepoint_records import FieldValue
 
 _COMMON = """\
 \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;

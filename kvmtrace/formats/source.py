@@ -102,6 +102,11 @@ class Source:
         return piece
 
     @property
+    def jobs(self) -> int:
+        """1: read and store in turn; 2: side by side."""
+        return self.options.jobs
+
+    @property
     def progress(self) -> int:
         """How many bytes of the content are gone through, in whatever order."""
         return min(self.position + self._gone_through, self.size)

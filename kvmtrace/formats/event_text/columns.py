@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kvmtrace.formats.fields import stored_name, strings
+from kvmtrace.tracepoints.records import stored_name, strings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -40,7 +40,9 @@ def notes_of(found: Survey) -> Iterator[Note]:
     for name in found.names:
         if name.template is None:
             title = name.event if name.system is None else f"{name.system}:{name.event}"
-            yield Note(f"line {name.first_line}", f"no template knows {title}: {name.lines} lines are not stored")
+            lines = "line" if name.lines == 1 else "lines"
+            what = f"{name.lines} {lines} of {title}, whose text no template reads, not stored"
+            yield Note(f"line {name.first_line}", what, events=name.lines)
     where = f"line {found.first_line}"
     if found.is_deltas:
         yield Note(where, "times are those since the event before (--deltatime), so events have none")

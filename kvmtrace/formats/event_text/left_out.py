@@ -14,8 +14,6 @@ from kvmtrace.recording import Note, Notes
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
-
     from kvmtrace.formats.event_text.heads import Heads
     from kvmtrace.formats.event_text.lines import LineBlock
     from kvmtrace.formats.event_text.survey import Survey
@@ -40,12 +38,6 @@ class LeftOut:
         self._strange = 0  # lines that are neither events nor what recorders write beside them
         self._first_strange = ""
         self._first_strange_line = 0
-
-    def unknown(self, codes: Places, counts: np.ndarray) -> None:
-        """Count lines of events without a template, by the code of the name."""
-        for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
-            title = self._survey.heads.names.strings[code].decode("latin-1")
-            self.not_stored[f"lines of {title}, which no template knows"] += count
 
     def unread(self, event: EventKind, lines: LineBlock, heads: Heads, rows: Places) -> None:
         """Count and note texts that the templates of their event do not read."""

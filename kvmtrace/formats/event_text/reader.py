@@ -89,7 +89,6 @@ class TextRecording:
         if self._survey.is_deltas:
             heads.ts_ns = np.zeros(len(heads.line), np.int64)
         stored = kinds != _UNKNOWN
-        left_out.unknown(*np.unique(heads.event[~stored], return_counts=True))
         fields: dict[int, TextFields] = {}
         rows: dict[int, Places] = {}
         losses: list[Loss] = []

@@ -9,7 +9,7 @@
     samples.py       places of samples → an EventBlock
     reader.py        all of it: a Recording
 
-HEADER_TRACING_DATA and the fields of tracepoints are read by formats/tracing_data.py and formats/fields.py.
+HEADER_TRACING_DATA and the fields of tracepoints are read by formats/tracing_data.py and tracepoints/records.py.
 The layouts are those of include/uapi/linux/perf_event.h and tools/perf/util/{header,session,evsel}.c.
 """
 

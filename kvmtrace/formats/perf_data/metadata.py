@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kvmtrace.errors import InputError
-from kvmtrace.formats.fields import FieldLayout
 from kvmtrace.formats.perf_data.abi import MAX_ATTRIBUTES, RECORD_HEADER_SIZE, TYPE_TRACEPOINT, Feature, RecordType
 from kvmtrace.formats.perf_data.header import FileHeader, event_names
 from kvmtrace.formats.perf_data.side_records import feature, header_attribute
 from kvmtrace.formats.tracing_data import TracingData, TracingDataError, parse_tracing_data
 from kvmtrace.recording import EventKind, Note, Notes
+from kvmtrace.tracepoints.records import FieldLayout
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kvmtrace.formats.fields import DecodedFields, FieldLayout, RawRows, gather, gathered_part
 from kvmtrace.formats.perf_data.abi import TYPE_TRACEPOINT, Sample
 from kvmtrace.recording import EventBlock, Note, Notes
+from kvmtrace.tracepoints.records import DecodedFields, FieldLayout, RawRows, gather, gathered_part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

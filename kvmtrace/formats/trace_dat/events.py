@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kvmtrace.formats.fields import DecodedFields, FieldLayout, RawRows, gather, gathered_part
 from kvmtrace.formats.trace_dat.clocks import LATEST_NS
 from kvmtrace.formats.trace_dat.survey import IDS
 from kvmtrace.recording import EventBlock, EventKind, Loss, Note, Notes
 from kvmtrace.tracepoints import FormatError
+from kvmtrace.tracepoints.records import DecodedFields, FieldLayout, RawRows, gather, gathered_part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

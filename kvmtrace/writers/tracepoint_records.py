@@ -1,7 +1,7 @@
 """Bytes of what the kernel puts into a recording of tracepoints: attrs, samples, sample ids, raw event fields.
 
 Layouts: include/uapi/linux/perf_event.h and, for the fields, the event's own tracefs format text. `order`: as in
-perf_data_writer.
+perf_data_file.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import IntFlag
 from typing import TYPE_CHECKING, Literal
 
-from benchmarks.perf_data_writer import RecordType, record
 from kvmtrace.tracepoints import EventFormat, Field, FieldShape
+from kvmtrace.writers.perf_data_file import RecordType, record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -112,6 +112,14 @@ class DecodedFields:
     def __len__(self) -> int:
         return len(self._gathered)
 
+    @property
+    def records(self) -> NDArray[np.void]:
+        """The raw bytes of each event from common_type to the last fixed field, in the byte order of its machine."""
+        layout = self._layout
+        rows = np.ascontiguousarray(self._gathered).view(np.uint8).reshape(len(self), layout.gather_size)
+        own = np.ascontiguousarray(rows[:, layout.before : layout.before + layout.size])
+        return own.view(f"V{layout.size}").reshape(len(self))
+
     def column(self, name: str) -> NDArray[Any]:
         """Return one integer field in native byte order. KeyError: no such field."""
         if name not in self._layout.dtype.names or self._layout.dtype[name].kind not in "iu":  # type: ignore[operator]
