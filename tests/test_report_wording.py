@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import report_samples as samples
 
-from kvmtrace.report import text, wording
+from kvmtrace.report import circumstances, text, wording
 from kvmtrace.report.summary import By, Counter, Key
 from kvmtrace.store.manifest import Lost, StoredNote, Tracepoint
 
@@ -95,10 +95,10 @@ def test_the_other_recordings_of_a_session_are_named() -> None:
     guests = [{"name": "debian", "trace_id": "0x2", "vcpus": {"0": 7}}, {"name": "suse", "trace_id": "0x3"}]
     host = samples.exits(session={"trace_id": "0x1", "guests": guests})
     assert "session  " in text.render([host])
-    assert wording.session_told(host.manifest) == "trace 0x1; guests debian 0x2 and suse 0x3"
+    assert circumstances.session_told(host.manifest) == "trace 0x1; guests debian 0x2 and suse 0x3"
     guest = samples.exits(session={"trace_id": "0x2", "peer_trace_id": "0x1"})
-    assert wording.session_told(guest.manifest) == "trace 0x2; host 0x1"
-    assert wording.session_told(samples.exits(session={"trace_id": "0x1"}).manifest) is None
+    assert circumstances.session_told(guest.manifest) == "trace 0x2; host 0x1"
+    assert circumstances.session_told(samples.exits(session={"trace_id": "0x1"}).manifest) is None
 
 
 def test_entries_are_those_of_the_tracepoints_where_no_architecture_is_told() -> None:
@@ -159,7 +159,7 @@ def test_details_that_were_too_many_are_said_to_need_exact() -> None:
 )
 def test_the_time_that_rates_are_per_second_of_is_said(facts: dict[str, Any], told: str) -> None:
     summary = samples.exits(**facts)
-    assert wording.time_told(summary.manifest, summary.rate_time) == told
+    assert circumstances.time_told(summary.manifest, summary.rate_time) == told
 
 
 def test_rates_use_the_enabled_time_where_it_is_told() -> None:
@@ -222,4 +222,21 @@ def test_counters_of_intervals_are_rated_by_the_end_of_the_last_one_where_no_tim
     ],
 )
 def test_a_clock_says_how_coarse_it_is(clock: str | None, step_ns: int, told: str | None) -> None:
-    assert wording.clock_told(samples.manifest(clock=clock, time_step_ns=step_ns)) == told
+    assert circumstances.clock_told(samples.manifest(clock=clock, time_step_ns=step_ns)) == told
+
+
+@pytest.mark.parametrize(
+    ("host", "is_told"),
+    [
+        ({"arch": "ppc64le", "cpu": "POWER9, altivec supported", "kernel": "5.13.0-1-powerpc64le"}, True),
+        ({"arch": "ppc64", "cpu": "POWER8NVL", "kernel": "6.1.0"}, True),
+        ({"arch": "ppc64le", "kernel": "5.4.0"}, True),  # a trace.dat has no processor
+        ({"arch": "ppc64le", "cpu": "POWER9, altivec supported", "kernel": "5.14.0"}, False),
+        ({"arch": "ppc64le", "kernel": "6.1.0"}, False),
+        ({"arch": "ppc64le", "cpu": "POWER9, altivec supported"}, False),  # which kernel is not recorded
+        ({"arch": "x86_64", "kernel": "5.4.0"}, False),
+    ],
+)
+def test_what_real_mode_handlers_answer_is_said_to_be_unseen(host: dict[str, str | int], *, is_told: bool) -> None:
+    told = [each for each in wording.warnings(samples.exits(host=host)) if each.startswith("Not seen: hypercalls")]
+    assert bool(told) is is_told

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kvmtrace.report import histogram, readable, wording
+from kvmtrace.report import circumstances, histogram, readable, wording
 from kvmtrace.report.blocks import Column, Facts, Histogram, Sentences, Table, number, table
 from kvmtrace.report.columns import counter_rows, exit_rows, tracepoint_rows
 from kvmtrace.report.given import KINDS, NOUNS, given_table
@@ -52,11 +52,11 @@ def _facts(summary: Summary) -> Facts:
         "host": ", ".join(str(fact) for fact in host if fact) or unrecorded,
         "recorder": _recorder(manifest.tool),
         "recorded": _recorded(summary),
-        "time": None if manifest.kind in KINDS else wording.time_told(manifest, summary.rate_time),
+        "time": None if manifest.kind in KINDS else circumstances.time_told(manifest, summary.rate_time),
         "started": manifest.start,
-        "clock": wording.clock_told(manifest) or unrecorded,
+        "clock": circumstances.clock_told(manifest) or unrecorded,
         "lost": "nothing, as far as the recording tells" if unrecorded and not manifest.lost else None,
-        "session": wording.session_told(manifest),
+        "session": circumstances.session_told(manifest),
         "not stored": ", ".join(manifest.left_out),
         "interrupts": _injected(summary),
     }

@@ -6,14 +6,15 @@ from itertools import chain, groupby
 from typing import TYPE_CHECKING
 
 from kvmtrace.report.given import KINDS, given_footnotes
-from kvmtrace.report.readable import count, duration, seconds
+from kvmtrace.report.readable import count
 from kvmtrace.report.split import split_footnotes
 from kvmtrace.report.summary import By
+from kvmtrace.report.unseen import unseen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from kvmtrace.report.summary import ExitTable, RateTime, Summary
+    from kvmtrace.report.summary import ExitTable, Summary
     from kvmtrace.store.manifest import Lost, Manifest
 
 _BOUNDARIES = {
@@ -35,7 +36,13 @@ _WITHOUT_ENTRY = {
 def warnings(summary: Summary) -> list[str]:
     """Say what makes the figures doubtful: one sentence each, none for a sound recording."""
     manifest = summary.manifest
-    return [*_lacking(summary), *_losses(manifest.lost), *_sampled(manifest), *_trouble(manifest)]
+    return [
+        *_lacking(summary),
+        *_losses(manifest.lost),
+        *unseen(manifest),
+        *_sampled(manifest),
+        *_trouble(manifest),
+    ]
 
 
 def footnotes(summary: Summary) -> list[str]:
@@ -73,44 +80,6 @@ def _of_counters(summary: Summary) -> list[str]:
         ),
     }
     return [sentence for sentence, holds in sentences.items() if holds]
-
-
-def time_told(manifest: Manifest, rate_time: RateTime | None) -> str:
-    """Say how long was recorded, and which time rates are per second of."""
-    parts = []
-    if manifest.enabled_ns is not None:
-        parts.append(("enabled", f"{seconds(manifest.enabled_ns)} enabled"))
-    if manifest.elapsed_ns is not None:
-        between = "elapsed" if manifest.kind != "recording" else "between the first and the last event"
-        parts.append(("elapsed", f"{seconds(manifest.elapsed_ns)} {between}"))
-    if rate_time and rate_time.which == "intervals":
-        parts.append(("intervals", f"{seconds(rate_time.ns)} until the end of the last interval"))
-    if not parts:
-        return "not recorded, so no rates"
-    used = rate_time.which if rate_time else None
-    told = [f"{text} (rates are per second of it)" if which == used else text for which, text in parts]
-    return ", ".join(told) + ("" if rate_time else ", so no rates")
-
-
-def clock_told(manifest: Manifest) -> str | None:
-    """Say which clock times are of, and how coarse they are where that is no ns; None: nothing is told."""
-    if manifest.time_step_ns == 1:
-        return manifest.clock
-    return f"{manifest.clock or 'not recorded'}, in steps of {duration(manifest.time_step_ns)}"
-
-
-def session_told(manifest: Manifest) -> str | None:
-    """Say which recordings of guests or of the host were made at the same time, by their trace ids; None: none."""
-    session = manifest.session
-    if not manifest.peers:
-        return None
-    guests = [f"{guest['name']} {guest['trace_id']}" for guest in session.get("guests", [])]
-    parts = {
-        "trace": session.get("trace_id"),
-        "guests": listed(guests),
-        "host": session.get("peer_trace_id"),
-    }
-    return "; ".join(f"{name} {told}" for name, told in parts.items() if told)
 
 
 def listed(items: Sequence[str], limit: int = _LISTED) -> str:

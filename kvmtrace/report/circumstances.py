@@ -1,0 +1,50 @@
+"""What a report says of how a run was recorded: for how long, by which clock, beside which others. Plain text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmtrace.report.readable import duration, seconds
+from kvmtrace.report.wording import listed
+
+if TYPE_CHECKING:
+    from kvmtrace.report.summary import RateTime
+    from kvmtrace.store.manifest import Manifest
+
+
+def time_told(manifest: Manifest, rate_time: RateTime | None) -> str:
+    """Say how long was recorded, and which time rates are per second of."""
+    parts = []
+    if manifest.enabled_ns is not None:
+        parts.append(("enabled", f"{seconds(manifest.enabled_ns)} enabled"))
+    if manifest.elapsed_ns is not None:
+        between = "elapsed" if manifest.kind != "recording" else "between the first and the last event"
+        parts.append(("elapsed", f"{seconds(manifest.elapsed_ns)} {between}"))
+    if rate_time and rate_time.which == "intervals":
+        parts.append(("intervals", f"{seconds(rate_time.ns)} until the end of the last interval"))
+    if not parts:
+        return "not recorded, so no rates"
+    used = rate_time.which if rate_time else None
+    told = [f"{text} (rates are per second of it)" if which == used else text for which, text in parts]
+    return ", ".join(told) + ("" if rate_time else ", so no rates")
+
+
+def clock_told(manifest: Manifest) -> str | None:
+    """Say which clock times are of, and how coarse they are where that is no ns; None: nothing is told."""
+    if manifest.time_step_ns == 1:
+        return manifest.clock
+    return f"{manifest.clock or 'not recorded'}, in steps of {duration(manifest.time_step_ns)}"
+
+
+def session_told(manifest: Manifest) -> str | None:
+    """Say which recordings of guests or of the host were made at the same time, by their trace ids; None: none."""
+    session = manifest.session
+    if not manifest.peers:
+        return None
+    guests = [f"{guest['name']} {guest['trace_id']}" for guest in session.get("guests", [])]
+    parts = {
+        "trace": session.get("trace_id"),
+        "guests": listed(guests),
+        "host": session.get("peer_trace_id"),
+    }
+    return "; ".join(f"{name} {told}" for name, told in parts.items() if told)
