@@ -13,11 +13,11 @@ import pytest
 import zstandard
 from damage import SmallRecording, assert_accounted, ingested, keep_nothing, small_recording
 
-from benchmarks.perf_data_writer import Feature, Form, RecordType, record
 from benchmarks.recording_builder import Recording
-from benchmarks.tracepoint_records import PERF_RECORD_DEFAULT, SampleType
 from kvmtrace.errors import ExitCode
 from kvmtrace.store.manifest import Manifest
+from kvmtrace.writers.perf_data_file import Feature, Form, RecordType, record
+from kvmtrace.writers.tracepoint_records import PERF_RECORD_DEFAULT, SampleType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -190,9 +190,9 @@ BOMBS: dict[str, Callable[[Path], Path]] = {
 _MEASURED = """
 import re, sys
 from pathlib import Path
-import kvmtrace.ingest.runs
+import kvmtrace.ingest.storing
 from damage import MemoryWriter, ingested
-kvmtrace.ingest.runs.RunWriter = MemoryWriter
+kvmtrace.ingest.storing.RunWriter = MemoryWriter
 print(type(ingested(Path(sys.argv[1]), Path("store"))).__name__)
 print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])  # since this program began
 """

@@ -19,7 +19,6 @@ import zstandard
 from made_runs import MSR, KvmRecording, StoredRun, pick
 from trace_dat_made import FORMATS, turns
 from trace_dat_pages import PageWriter
-from trace_dat_writer import BufferContent, TraceDat
 
 from benchmarks.recording_builder import format_text
 from kvmtrace.cli import run as run_program
@@ -29,6 +28,7 @@ from kvmtrace.store.connection import StoreConnection
 from kvmtrace.store.label import Label
 from kvmtrace.store.manifest import Manifest, run_folder
 from kvmtrace.store.writer import RunWriter
+from kvmtrace.writers.trace_dat_file import BufferContent, TraceDat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -276,7 +276,7 @@ def test_strict_fails_where_a_part_could_not_be_read(ingest: Callable[..., Said]
     (manifest,) = manifests(store)
     assert len(notes) == len(manifest.notes) > 0
     assert (said.code, said.out) == (1, [manifest.run_id])
-    assert said.err[-1] == f"kvmtrace: error: {len(notes)} note on what could not be read (--strict)"
+    assert said.err[-1] == f"kvmtrace: error: {len(notes)} note on what could not be read or stored (--strict)"
     assert ingest(file).code == 0
 
 

@@ -11,6 +11,7 @@ import typer
 
 from kvmtrace.commands.options import DEFAULT_STORE, StoreOption, TagOption, pairs
 from kvmtrace.commands.output import say
+from kvmtrace.commands.stored import tell
 from kvmtrace.errors import CheckFailedError, InputError, KvmtraceError, UnknownFormatError, UsageError
 from kvmtrace.report.printable import printable
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvmtrace.ingest import Ingested, Progress
-
-_NOTES_SHOWN = 5
 
 
 def ingest(
@@ -101,7 +100,7 @@ class _Outcome:
         finally:
             for run in self.runs:
                 sys.stdout.write(run.manifest.run_id + "\n")
-                self._notes += _tell(run, file)
+                self._notes += tell(run, file)
             self.runs.clear()
 
     def failed(self, error: KvmtraceError) -> None:
@@ -127,39 +126,13 @@ class _Outcome:
             raise InputError(" and ".join(whole + inside), "not ingested")
         if strict and self._notes:
             notes = "note" if self._notes == 1 else "notes"
-            raise CheckFailedError(f"{self._notes} {notes} on what could not be read (--strict)")
+            raise CheckFailedError(f"{self._notes} {notes} on what could not be read or stored (--strict)")
 
 
 def _say_error(error: KvmtraceError) -> None:
     say(error.message, "error")
     if error.hint:
         sys.stderr.write(f"hint: {printable(error.hint)}\n")
-
-
-def _tell(run: Ingested, file: str) -> int:
-    """Say on standard error what became of a run; return the number of its notes."""
-    from kvmtrace.report import wording
-    from kvmtrace.report.given import NOUNS
-
-    manifest = run.manifest
-    title = f"{manifest.source.title}: run {manifest.run_id}"
-    if run.was_there:
-        say(f"{file}: run {manifest.run_id} is in the store already, since {manifest.ingested_at}")
-    elif manifest.kind != "recording":
-        rows = manifest.tables[manifest.kind].rows
-        say(f"{title}: {wording.of(rows, NOUNS[manifest.kind])}")
-    else:
-        events = sum(t.rows for t in manifest.tracepoints)
-        exits = f", {manifest.exits['rows']:,} exits" if manifest.exits else ""
-        say(f"{title}: {events:,} events{exits}" + (f"; {manifest.unpaired}" if manifest.unpaired else ""))
-    for what, count in manifest.not_stored.items():
-        say(f"{manifest.source.title}: not stored: {count:,} {what}", "warning")
-    for note in manifest.notes[:_NOTES_SHOWN]:
-        say(f"{manifest.source.title}: {note.where}: {note.what}", "warning")
-    notes = len(manifest.notes) + manifest.notes_dropped
-    if notes > _NOTES_SHOWN:
-        say(f"{manifest.source.title}: {notes - _NOTES_SHOWN} more notes: kvmtrace sql 'FROM notes'", "warning")
-    return notes
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """An input → runs in the store.
 
-runs.py       one input → its runs, each put in its place
-ahead.py      blocks are read while those before them are taken
+runs.py       one input → what it holds
+storing.py    what an input or a model holds → its runs, each put in its place
 intake.py     the blocks of a recording → its tables
 account.py    what is known of a recording beside its tables → its manifest
 """
 
-from kvmtrace.ingest.runs import DEFAULT_JOBS, Failed, Ingested, Progress, Stored, ingest
+from kvmtrace.ingest.runs import Failed, ingest
+from kvmtrace.ingest.storing import DEFAULT_JOBS, Ingested, Order, Origin, Progress, Stored, store_contents
 
-__all__ = ["DEFAULT_JOBS", "Failed", "Ingested", "Progress", "Stored", "ingest"]
+__all__ = ["DEFAULT_JOBS", "Failed", "Ingested", "Order", "Origin", "Progress", "Stored", "ingest", "store_contents"]
