@@ -5,10 +5,11 @@
 #     make lint           ruff, import-linter, sqlfluff
 #     make types          mypy
 #     make tests          pytest, with the built wheel
+#     make test-models    every model against its published figures, with five seeds
 #     make fuzz           damaged inputs of every format (FUZZ_SECONDS=600 for longer)
 #     make bench          times and memory beside perf and trace-cmd (BENCH=400k: a quick look, BENCH=40M: large files)
 #     make format         format the code and mend what ruff can mend
-#     make docs           write again what the docs take from the code: tables, the demo's output
+#     make docs           write again what the docs take from the code: tables, the demo's output, the models
 #     make constraints    newest versions of every dependency into constraints.txt
 #     make clean          remove .venv, the demo and every cache
 
@@ -21,7 +22,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RECORDINGS := tests/data/recordings
 DEMO := demo
 
-.PHONY: help demo test lint types tests fuzz bench format docs constraints clean
+.PHONY: help demo test lint types tests test-models fuzz bench format docs constraints clean
 .NOTPARALLEL:
 
 help:
@@ -66,6 +67,9 @@ types: $(VENV)/.development
 tests: $(VENV)/.development
 	$(BIN)/pytest -n $(JOBS)
 
+test-models: $(VENV)/.development
+	$(BIN)/pytest -n $(JOBS) -m models
+
 fuzz: $(VENV)/.development
 	PYTHONPATH=tests $(BIN)/python -m tests.fuzz $(FUZZ_SECONDS)
 
@@ -78,6 +82,7 @@ format: $(VENV)/.development
 
 docs: $(VENV)/.development
 	$(BIN)/python -m tests.generated_docs
+	PYTHONPATH=tests $(BIN)/python -m tests.generated_models
 
 # A fresh environment, so that nothing is pinned that the project does not need.
 constraints: FRESH := $(VENV)/fresh

@@ -17,17 +17,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.inputs import Input, made, read_through
+from benchmarks.models import judged_models, model_programs
 from benchmarks.programs import programs
 from benchmarks.turns import Turns
-from benchmarks.verdicts import FLAT_SAMPLES, LARGE_SAMPLES, print_results
+from benchmarks.verdicts import FLAT_SAMPLES, LARGE_SAMPLES, judged, print_results
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-COMPARED = {
+COMPARED: dict[str, tuple[Input, ...]] = {
     "perf.data": (Input.PERF_DATA,),
     "trace.dat": (Input.TRACE_DAT,),
     "text": (Input.PERF_SCRIPT, Input.FTRACE),
+    "models": (),
 }
 
 
@@ -64,13 +66,15 @@ def _number(text: str) -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition(":")[0] if __doc__ else None)
-    parser.add_argument("samples", type=_number, nargs="?", default="4M", help="events in each file: 400k, 4M, 40M")
+    parser.add_argument(
+        "samples", type=_number, nargs="?", default="4M", help="events in each file and of each model: 400k, 4M, 40M"
+    )
     parser.add_argument("--runs", type=int, help="runs of each program (5, of large files 3)")
     parser.add_argument(
         "--slow-runs", type=int, help="runs of perf script and trace-cmd report, which are slow (2, of large files 0)"
     )
     parser.add_argument(
-        "--only", nargs="+", choices=list(COMPARED), help="what is read (all; of large files perf.data and trace.dat)"
+        "--only", nargs="+", choices=list(COMPARED), help="what is read or made (all; of large ones not text)"
     )
     parser.add_argument("--dir", type=Path, help="where the files are kept and stores are made")
     return parser.parse_args()
@@ -92,11 +96,14 @@ def main() -> int:
         read_through(file)
     perf, trace_cmd = (shutil.which(name) is not None for name in ("perf", "trace-cmd"))
     print_machine(files, samples, perf=perf, trace_cmd=trace_cmd)
-    turns = Turns(list(programs(files, quarters, folder, perf=perf, trace_cmd=trace_cmd)), samples, folder)
+    timed = list(programs(files, quarters, folder, perf=perf, trace_cmd=trace_cmd))
+    models = "models" in compared
+    timed += model_programs(samples, folder) if models else ()
+    turns = Turns(timed, samples, folder)
     runs = options.runs or (3 if large else 5)
     slow_runs = options.slow_runs if options.slow_runs is not None else (0 if large else 2)
     results = turns.run(runs, slow_runs)
-    print_results(results, samples, inputs)
+    print_results(results, judged(results, samples, inputs) + (judged_models(results, samples) if models else []))
     return 1 if results.failures else 0
 
 

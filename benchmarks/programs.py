@@ -44,6 +44,7 @@ class Program:
     slow: bool = False  # in the first turns only; prints every event, which nobody reads
     with_memory: bool = False
     quarter: tuple[str, ...] | None = None  # the same command on a quarter of the events: how memory grows
+    stored: str = STORED  # SQL for the events that its store has
 
 
 def programs(
@@ -67,6 +68,6 @@ def programs(
             yield Program(TRACE_CMD, ("trace-cmd", "report", "-i", str(file)), slow=True)
 
 
-def stored_events(store: Path) -> tuple[str, ...]:
-    """Return the command that prints, as CSV, how many of the events a store has."""
-    return (*KVMTRACE, "sql", STORED, "--format", "csv", "--store", str(store))
+def stored_events(program: Program) -> tuple[str, ...]:
+    """Return the command that prints, as CSV, how many of the events a program's store has."""
+    return (*KVMTRACE, "sql", program.stored, "--format", "csv", "--store", str(program.store))

@@ -67,14 +67,14 @@ class Turns:
                     self._make_room(program)
                     peaks[program.name] = peak_memory_bytes(command, self._output(program), folder=ROOT)
             if program.store is not None:
-                self._count_events(program, program.store)
+                self._count_events(program)
         except CommandFailedError as failure:
             self.results.failures[program.name] = str(failure)
 
-    def _count_events(self, program: Program, store: Path) -> None:
+    def _count_events(self, program: Program) -> None:
         """Fail a program that is fast because it leaves events out. CommandFailedError: the store cannot be read."""
         output = self._folder / "stored-events.txt"
-        timed(stored_events(store), output, folder=ROOT)
+        timed(stored_events(program), output, folder=ROOT)
         stored = output.read_text().split()[-1]
         if stored != str(self._samples):
             self.results.failures[program.name] = f"expected {self._samples} events in the store, found {stored}"

@@ -54,11 +54,11 @@ def judged(results: Results, samples: int, inputs: Collection[Input]) -> Judged:
         told += _of_perf_data(results, samples)
     if Input.TRACE_DAT in inputs:
         told.append((TRACE_DAT_TO_TRACE_CMD, ratio(results, INGEST_TRACE_DAT, TRACE_CMD)))
-        told += _of_memory(results, samples, INGEST_TRACE_DAT)
+        told += of_memory(results, samples, INGEST_TRACE_DAT)
     for text, name in ((Input.PERF_SCRIPT, INGEST_SCRIPT), (Input.FTRACE, INGEST_FTRACE)):
         if text in inputs:
             told.append((Target(name, 1, "s/million lines", aim=0.5), elapsed(results, name, samples / 1e6)))
-            told += _of_memory(results, samples, name)
+            told += of_memory(results, samples, name)
     return told
 
 
@@ -70,12 +70,13 @@ def _of_perf_data(results: Results, samples: int) -> Judged:
         *([] if large else [(INGEST_TO_SCRIPT, ratio(results, INGEST, PERF_SCRIPT))]),
         (INGEST_TO_ALONE, ratio(results, INGEST, INGEST_ALONE)),
         (LARGE_REPORT_TO_KVM if large else REPORT_TO_KVM, ratio(results, REPORT, PERF_KVM)),
-        *_of_memory(results, samples, INGEST),
+        *of_memory(results, samples, INGEST),
         (STORE_SIZE, None if store is None else Measured(store / samples)),
     ]
 
 
-def _of_memory(results: Results, samples: int, name: str) -> Judged:
+def of_memory(results: Results, samples: int, name: str) -> Judged:
+    """Return the targets of a program's memory with what was measured."""
     told: Judged = [(Target(f"peak memory of {name}", 500, "MB"), memory(results, name))]
     if samples >= FLAT_SAMPLES:
         told.append((Target("    the same / that of a quarter of the events", 1.3, "x"), growth(results, name)))
@@ -91,7 +92,7 @@ def verdict(target: Target, measured: Measured | None) -> str:
     return "met, and the aim" if target.aim is not None and measured.median <= target.aim else "met"
 
 
-def print_results(results: Results, samples: int, inputs: Collection[Input]) -> None:
+def print_results(results: Results, told: Judged) -> None:
     """Print times, memory, targets and failures."""
     print(f"\n{'program':<36}{'runs':>5}{'median s':>10}{'min s':>9}{'max s':>9}{'CPU s':>9}{'peak MB':>9}")
     for name, timings in results.timings.items():
@@ -102,7 +103,7 @@ def print_results(results: Results, samples: int, inputs: Collection[Input]) -> 
         times = f"{statistics.median(walls):>10.3f}{min(walls):>9.3f}{max(walls):>9.3f}{cpu_s:>9.3f}"
         print(f"{name:<36}{len(walls):>5}{times}{peak:>9}{unstable}")
     print(f"\n{'target':<54}{'medians':>9}{'fastest':>9}{'limit':>7}{'aim':>6}  {'unit':<16}verdict")
-    for target, measured in judged(results, samples, inputs):
+    for target, measured in told:
         median = "-" if measured is None else f"{measured.median:.3g}"
         fastest = "-" if measured is None or measured.fastest is None else f"{measured.fastest:.3g}"
         aim = "-" if target.aim is None else f"{target.aim:g}"

@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from kvmtrace import __version__
-from kvmtrace.commands import formats, ingest, queries, query, report, runs, sql
+from kvmtrace.commands import formats, generate, ingest, models, queries, query, report, runs, sql
 from kvmtrace.errors import ExitCode, KvmtraceError
 from kvmtrace.report.printable import printable
 
@@ -44,6 +44,8 @@ def _options(
 
 app.command("ingest")(ingest.ingest)
 app.command("formats")(formats.formats)
+app.command("generate")(generate.generate)
+app.command("models")(models.models)
 app.command("report")(report.report)
 app.command("queries")(queries.queries)
 app.command("query")(query.query)

@@ -49,7 +49,7 @@ def test_memory_is_held_against_that_of_a_quarter(peak: int, said: str) -> None:
 def test_what_was_not_run_is_not_measured(capsys: pytest.CaptureFixture[str]) -> None:
     results = Results(failures={"some program": "why"})
     assert set(verdicts(results, FLAT_SAMPLES, *Input).values()) == {"not measured"}
-    print_results(results, FLAT_SAMPLES, list(Input))
+    print_results(results, judged(results, FLAT_SAMPLES, list(Input)))
     assert "some program failed: why" in capsys.readouterr().out
 
 

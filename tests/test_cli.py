@@ -41,7 +41,9 @@ def test_help_loads_nothing_heavy() -> None:
     assert set(done.stdout.splitlines()[-1].split()) & HEAVY == set()
 
 
-@pytest.mark.parametrize("command", ["ingest", "report", "runs", "runs rm", "runs label", "queries", "query", "sql"])
+@pytest.mark.parametrize(
+    "command", ["ingest", "report", "runs", "runs rm", "runs label", "queries", "query", "sql", "models"]
+)
 def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*command.split(), "--help"]) == 0
     shown = capsys.readouterr()

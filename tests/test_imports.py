@@ -21,7 +21,9 @@ def loaded_by(statement: str) -> set[str]:
     return set(json.loads(done.stdout))
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["ingest", "--help"], ["report", "--help"], ["query", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["ingest", "--help"], ["report", "--help"], ["query", "--help"], ["models", "--help"]]
+)
 def test_help_of_a_command_loads_no_heavy_library(arguments: list[str]) -> None:
     loaded = loaded_by(f"from kvmtrace.cli import run; assert run({arguments!r}) == 0")
     assert "kvmtrace.cli" in loaded

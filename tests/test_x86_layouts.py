@@ -11,15 +11,15 @@ import pytest
 from made_runs import HLT, IO, MSR, NPF, SVM, VMX, Row, StoredRun, column, pick, stored
 from perf_oracle import HAS_PERF
 
-from benchmarks.perf_data_writer import Form
 from benchmarks.recording_builder import AMD, INTEL, Recording, format_text
-from benchmarks.tracepoint_records import pack_fields
 from kvmtrace.tracepoints import parse_format
+from kvmtrace.writers.perf_data_file import Form
+from kvmtrace.writers.tracepoint_records import pack_fields
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from benchmarks.tracepoint_records import FieldValue
+    from kvmtrace.writers.tracepoint_records import FieldValue
 
 KERNELS = ("2.6.32", "3.14", "5.4", "5.8", "5.10", "6.1", "6.13", "6.18")
 DETAIL = ("detail_kind", "detail", "detail_name")

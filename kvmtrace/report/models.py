@@ -95,8 +95,11 @@ def seeds_in_words(seeds: int) -> str:
     return "seed 1" if seeds == 1 else f"seeds 1 to {seeds}"
 
 
-def described(model: Model, figures: Result | None = None) -> list[Section]:
-    """Return what there is to say of a model; `figures` stands for its table of figures."""
+def described(model: Model, figures: Result | None = None, *, with_settings: bool = True) -> list[Section]:
+    """Return what there is to say of a model.
+
+    `figures` stands for its table of figures; without settings, variants have no list of the keys that differ.
+    """
     header = model.header
     facts = [
         Item("engine", f"{header.engine}: {model.engine.what}"),
@@ -114,7 +117,7 @@ def described(model: Model, figures: Result | None = None) -> list[Section]:
     return [
         Section(f"{model.name}: {_line(header.purpose)}", tuple(facts)),
         Section("Sources", tuple(sources)),
-        Section("Variants", tuple(_variants(model))),
+        Section("Variants", tuple(_variants(model, with_settings=with_settings))),
         *([Section("Published figures", table=figures or figure_table(model))] if header.published else []),
         *([Section("Tolerances, and why", tuple(reasons))] if header.published else []),
         *([Section("Assumed", tuple(_assumed(model)))] if header.assumed else []),
@@ -126,14 +129,14 @@ def _assumed(model: Model) -> Iterator[Item]:
         yield Item(_line(each.what), _line(each.because))
 
 
-def _variants(model: Model) -> Iterator[Item]:
+def _variants(model: Model, *, with_settings: bool) -> Iterator[Item]:
     for name, variant in model.header.variants.items():
         differs = [
             f"{'.'.join(place)} = {json.dumps(value, ensure_ascii=False)}"
             for part in _OVERRIDDEN
             for place, value in _leaves((part,), getattr(variant, part))
         ]
-        yield Item(name, _line(variant.what), tuple(differs))
+        yield Item(name, _line(variant.what), tuple(differs) if with_settings else ())
 
 
 def _leaves(place: tuple[str, ...], value: object) -> Iterator[tuple[tuple[str, ...], object]]:

@@ -29,9 +29,11 @@ _SINCE = {
     "kvm:kvm_avic_kick_vcpu_slowpath": (6, 0),
 }
 """Releases that first had an event; other events are older than any kernel that is modelled."""
-_FIRST = {(3, 14): (2, 6, 38)}  # read in 3.14; the release that first had isa, info1 and info2
 
 Release = tuple[int, ...]
+
+_FIRST: dict[Release, Release] = {(3, 14): (2, 6, 38)}
+"""Release that a folder's texts were read in → the one that first had them: isa, info1 and info2 are older."""
 
 
 def release(kernel: str) -> Release:

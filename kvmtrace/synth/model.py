@@ -1,0 +1,315 @@
+"""What a model is: the tables and keys of a file of generators/, with their types and bounds.
+
+    purpose = "…"                     one line
+    engine = "interrupts"             the dynamics (engines/)
+    [[source]]                        documents, and which of their figures
+    [platform]                        machine and kernel
+    [exits.NAME]                      an exit: its reason, cost and events
+    [sequences.NAME]                  events outside an exit: those of another thread, say
+    [workload]                        what the guest does: the engine's own keys
+    [variants.NAME]                   what it is, and what differs: any of platform, exits, sequences, workload
+    [[published]]                     a figure of the source that the model must reproduce
+    [[assumed]]                       what no source says, and why it is so here
+    [effect]                          whether the effect is local to single exits
+
+Units: a cost says its own; other keys end in theirs.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from math import sqrt
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from kvmtrace.synth import costs
+from kvmtrace.synth.event_formats import release
+
+_PS = {"ps": 1, "ns": 10**3, "us": 10**6, "ms": 10**9}
+_S_PS = 10**12
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
+Text = Annotated[str, Field(min_length=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Strict(BaseModel):
+    """A table of which every key is known: an unknown one is an error that names the nearest."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, table: Any) -> Any:  # noqa: ANN401 - whatever stands in the file
+        if isinstance(table, dict):
+            known = {field.alias or name for name, field in cls.model_fields.items()}
+            for key in table:
+                if key not in known:
+                    raise unknown(str(key), known, "key")
+        return table
+
+
+def unknown(name: str, known: set[str], what: str, *place: str) -> PydanticCustomError:
+    """Return the error for a name that is not among the known ones; `place` is where in the table it stands."""
+    near = get_close_matches(name, sorted(known), n=1)
+    expected = f"did you mean {near[0]}?" if near else "expected one of " + ", ".join(sorted(known))
+    return wrong(f"unknown {what} {name!r}: {expected}", *(place or (name,)))
+
+
+def wrong(message: str, *place: str) -> PydanticCustomError:
+    """Return an error about the key at `place`, below the table that is validated."""
+    return PydanticCustomError("model", "{text}", {"text": message, "place": place})
+
+
+class Cost(Strict):
+    """What something takes: the figures that a source gives of it."""
+
+    mean: NotNegative
+    unit: Literal["ps", "ns", "us", "ms", "cycles"]
+    min: NotNegative | None = None
+    max: NotNegative | None = None
+    sd: NotNegative | None = None
+    stderr_percent: NotNegative | None = None  # of the mean, as perf kvm stat prints it behind +-
+    n: Annotated[int, Field(gt=1)] | None = None  # exits that stderr_percent is of
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        if (self.min is None) != (self.max is None):
+            raise wrong("min and max go together")
+        if self.min is None and (self.sd is not None or self.stderr_percent is not None):
+            raise wrong("a deviation needs min and max")
+        if (self.stderr_percent is None) != (self.n is None):
+            raise wrong("stderr_percent and n go together")
+        if self.sd is not None and self.n is not None:
+            raise wrong("sd, or stderr_percent and n, not both", "sd")
+        try:
+            self.distribution(10**9)
+        except costs.CostError as error:
+            raise wrong(str(error)) from None
+        return self
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation in `unit`; where no figure tells it, half of the room to the nearer bound (assumed)."""
+        if self.sd is not None:
+            return self.sd
+        if self.stderr_percent is not None and self.n is not None:
+            return self.mean * self.stderr_percent / 100 * sqrt(self.n)
+        if self.min is None or self.max is None:
+            return 0.0
+        return min(self.mean - self.min, self.max - self.mean) / 2
+
+    def distribution(self, clock_hz: int) -> costs.Distribution:
+        """Return the costs in picoseconds; `clock_hz`: cycles in a second. CostError: there are none."""
+        factor = _S_PS / clock_hz if self.unit == "cycles" else _PS[self.unit]
+        if self.min is None or self.max is None:
+            return costs.constant(self.mean * factor)
+        return costs.bounded(self.mean * factor, self.min * factor, self.max * factor, self.deviation * factor)
+
+
+class Arrivals(Strict):
+    """When something happens: `rate_per_s` times in a second in all, `burst` at once, `gap_us` apart."""
+
+    process: Literal["periodic", "poisson", "bursts"]
+    rate_per_s: Positive
+    burst: Annotated[int, Field(ge=1)] = 1
+    gap_us: NotNegative = 0.0
+
+    @model_validator(mode="after")
+    def _bursts(self) -> Self:
+        if (self.process == "bursts") != (self.burst > 1):
+            raise wrong("bursts, and only they, have a burst of 2 or more", "burst")
+        return self
+
+    @property
+    def period_ps(self) -> int:
+        """Mean time from one to the next."""
+        return max(round(_S_PS / self.rate_per_s), 1)
+
+    @property
+    def gap_ps(self) -> int:
+        """Time between those of one burst."""
+        return round(self.gap_us * _PS["us"])
+
+
+class Choice(Strict):
+    """A value of a field, chosen anew each time."""
+
+    choose: Annotated[list[int], Field(min_length=1)]
+    weights: list[NotNegative] | None = None
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> Self:
+        if self.weights is not None and (len(self.weights) != len(self.choose) or sum(self.weights) <= 0):
+            raise wrong("expected a weight for each value, not all 0", "weights")
+        return self
+
+
+FieldValue = int | str | list[int] | Choice
+"""A number; text of a char array; `"$name"`, which the engine gives; bytes; a choice."""
+
+
+class Event(Strict):
+    """An event that fires inside an exit, or in a sequence."""
+
+    event: Annotated[str, Field(pattern=r"^\w+:\w+$")]
+    at: Share  # part of the exit's time that lies before it
+    chance: Share = 1.0
+    fields: dict[str, FieldValue] = {}
+
+
+class Exit(Strict):
+    """An exit: from its own event to the next entry."""
+
+    reason: Text  # as the print fmt of the kernel names it
+    cost: Cost  # time out of the guest
+    fields: dict[str, FieldValue] = {}  # of the exit's own event, beside reason, vCPU and isa
+    entry_fields: dict[str, FieldValue] = {}
+    events: list[Event] = []
+    entry: bool = True  # false: the guest goes on, and no event of an entry fires
+
+
+class Sequence(Strict):
+    """Events outside an exit."""
+
+    span: Cost  # time from its beginning to its end
+    events: Annotated[list[Event], Field(min_length=1)]
+
+
+class Platform(Strict):
+    """The machine, its kernel, and the VMs on it."""
+
+    arch: Literal["x86_64", "ppc64le", "ppc64"]
+    isa: Literal["VMX", "SVM", "book3s-hv", "none"]  # none: no guest runs
+    cpu: Text
+    cpuid: str = ""
+    kernel: Text
+    clock_hz: Annotated[int, Field(gt=0)]  # cycles of the guest's clock in a second
+    cpus: Annotated[int, Field(ge=1, le=4096)]
+    vms: Annotated[int, Field(ge=1, le=64)] = 1
+    vcpus: Annotated[int, Field(ge=1, le=1024)] = 1  # of each VM
+    events: list[str] = []  # enabled beside those that the model fires
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.isa == "book3s-hv") != self.arch.startswith("ppc64"):
+            raise wrong(f"{self.arch} has no {self.isa}", "isa")
+        try:
+            release(self.kernel)
+        except ValueError as error:
+            raise wrong(str(error), "kernel") from None
+        return self
+
+
+class Workload(Strict):
+    """What the guest does: every engine adds its own keys."""
+
+    seconds: Positive = 1.0  # of the recording, unless --seconds says another
+
+
+class Source(Strict):
+    """A document that the model is made from."""
+
+    document: Text
+    figures: Text  # which of its figures
+    link: str = ""
+
+
+class Published(Strict):
+    """A figure of a source, and how near the model must come to it."""
+
+    name: Text
+    variant: Name
+    value: float
+    unit: Text
+    measure: Text  # SQL over the store of one variant's runs: one number
+    against: Name | None = None  # the variant that `compare` compares with
+    compare: Literal["ratio", "gain", "difference"] | None = None
+    tolerance_percent: NotNegative | None = None  # of value
+    within_factor: Annotated[float, Field(gt=1)] | None = None
+    bound: Literal["at least", "at most"] | None = None
+    seconds: Positive | None = None  # of the recordings that it is measured on
+    because: Text  # why this tolerance
+    source: Text  # where the figure stands
+
+    @model_validator(mode="after")
+    def _one_tolerance(self) -> Self:
+        if (self.against is None) != (self.compare is None):
+            raise wrong("against and compare go together")
+        if sum(way is not None for way in (self.tolerance_percent, self.within_factor, self.bound)) != 1:
+            raise wrong("expected one of tolerance_percent, within_factor and bound")
+        return self
+
+    def holds(self, modelled: float) -> bool:
+        """Tell whether a figure of the model is near enough."""
+        if self.bound is not None:
+            return modelled >= self.value if self.bound == "at least" else modelled <= self.value
+        if self.within_factor is not None:
+            ratio = modelled / self.value if self.value else 0.0
+            return 1 / self.within_factor <= ratio <= self.within_factor
+        return abs(modelled - self.value) <= abs(self.value) * (self.tolerance_percent or 0.0) / 100
+
+
+class Assumed(Strict):
+    """What no source says."""
+
+    what: Text
+    because: Text
+
+
+class Effect(Strict):
+    """Whether the optimisation acts on single exits (local), on the whole (global), or outside exits."""
+
+    scope: Literal["local", "global", "outside exits"]
+    because: Text
+
+
+class Variant(Strict):
+    """One side of a model: what differs from what the file says for all."""
+
+    what: Text
+    platform: dict[str, Any] = {}
+    exits: dict[str, Any] = {}
+    sequences: dict[str, Any] = {}
+    workload: dict[str, Any] = {}
+
+
+class Header(Strict):
+    """A model without what its variants are made of."""
+
+    purpose: Text
+    engine: Text
+    source: Annotated[list[Source], Field(min_length=1)]
+    variants: dict[Name, Variant]
+    published: list[Published] = []
+    assumed: list[Assumed] = []
+    effect: Effect
+    applies_when: str = ""
+    platform: dict[str, Any]
+    exits: dict[str, Any] = {}
+    sequences: dict[str, Any] = {}
+    workload: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _variants_are_there(self) -> Self:
+        if len(self.variants) < 2:  # noqa: PLR2004 - with and without
+            raise wrong("expected two variants or more: with the optimisation and without", "variants")
+        for index, figure in enumerate(self.published):
+            for key in ("variant", "against"):
+                name = getattr(figure, key)
+                if name is not None and name not in self.variants:
+                    raise unknown(name, set(self.variants), "variant", "published", str(index), key)
+        return self
+
+
+class Setting(Strict):
+    """One variant of a model, whole: what an engine runs."""
+
+    platform: Platform
+    exits: dict[Name, Exit] = {}
+    sequences: dict[Name, Sequence] = {}
+    workload: Workload

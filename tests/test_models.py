@@ -1,0 +1,240 @@
+"""Every model of generators/: its published figures hold, come of its costs, and are the same for the same seed."""
+
+from __future__ import annotations
+
+import tomllib
+from copy import deepcopy
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+import pytest
+from generated_models import PAGE, PLOTS, page_without_modelled, without_modelled
+
+from kvmtrace import model_check, resources
+from kvmtrace.errors import UsageError
+from kvmtrace.generating import run_of, store_run
+from kvmtrace.ingest import Order
+from kvmtrace.store.catalogue import Catalogue
+from kvmtrace.store.connection import StoreConnection
+from kvmtrace.synth import model_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from kvmtrace.synth.engine import Run
+    from kvmtrace.synth.model import Setting
+    from kvmtrace.synth.model_file import Model
+
+MODELS = model_file.names()
+SLOW_ENGINES = {"scheduler"}
+"""A variant takes seconds: a test with many runs of it is under the marker `models`."""
+_FOLDER = resources.folder("generators")
+QUICK = [
+    pytest.param(name, marks=pytest.mark.models if engine in SLOW_ENGINES else ())
+    for name in MODELS
+    for engine in [tomllib.loads((_FOLDER / f"{name}.toml").read_text())["engine"]]
+]
+EVENTS = 3_000
+_SECONDS_OF_SLOW = 0.02
+_GOAL_CYCLES = 1 << 22  # a loop that is as long as on hardware takes seconds
+_PARTS = ("platform", "exits", "sequences", "workload")
+_TIMES = ("_ns", "_us", "_ms", "_cycles")
+_COUNTED = {"instructions", "cache_references", "cache_misses"}
+_NOT_COSTS = {"goal_cycles"}
+_SIGNATURES = (
+    "SELECT reason, count(*), sum(latency_ns), sum(guest_ns), max(exit_ts_ns) FROM exits GROUP BY ALL ORDER BY ALL",
+    "SELECT name, value FROM benchmarks ORDER BY name",
+    "SELECT event, value FROM counters ORDER BY event",
+)
+Place = tuple[str | int, ...]
+
+
+def found(name: str) -> Model:
+    return model_file.find(name)
+
+
+def small_run(model: Model, variant: str, seed: int = 1) -> Run:
+    """Return a run that is long enough to differ from another, and no longer."""
+    slow = model.header.engine in SLOW_ENGINES
+    events = None if slow or model.header.engine == "counters" else EVENTS
+    run = run_of(model, variant, seed=seed, seconds=_SECONDS_OF_SLOW if slow else None, events=events)
+    return replace(run, setting=changed_setting(model, raw_setting(model, variant)))
+
+
+def not_held(model: Model, seeds: range) -> list[str]:
+    return [
+        f"{each.figure.name}: {each.figure.value} {each.figure.unit} published, {each.modelled} modelled"
+        for each in model_check.check(model, seeds)
+        if not each.holds
+    ]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_published_figure_holds(name: str) -> None:
+    assert not_held(found(name), range(1, 2)) == []
+
+
+@pytest.mark.models
+@pytest.mark.parametrize("name", MODELS)
+def test_every_published_figure_holds_with_five_seeds(name: str) -> None:
+    assert not_held(found(name), range(1, 6)) == []
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_is_held_to_something_or_says_that_it_is_assumed(name: str) -> None:
+    header = found(name).header
+    assert header.published or header.assumed
+
+
+# --- the same seed, another seed ---
+
+
+def stored(model: Model, run: Run, store: Path, jobs: int = 2) -> dict[str, pa.Table | str]:
+    """Return a run's tables by their place, row by row, and its ids, which are of the digest of what made it."""
+    runs = store_run(model, run, Order(store), jobs=jobs)
+    tables: dict[str, pa.Table | str] = {
+        f"{number} {path.relative_to(folder).as_posix()}": pq.ParquetFile(path).read()
+        for number, folder in enumerate(store / "runs" / f"run_id={each.manifest.run_id}" for each in runs)
+        for path in sorted(folder.rglob("*.parquet"))
+    }
+    return tables | {f"{number} id": each.manifest.run_id for number, each in enumerate(runs)}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_seed_gives_the_same_tables_and_another_seed_gives_others(name: str, tmp_path: Path) -> None:
+    model = found(name)
+    variant = list(model.settings)[-1]
+    first = stored(model, small_run(model, variant), tmp_path / "first")
+    measured = {path for path in first if "exits/" in path or path.endswith(("counters.parquet", "benchmarks.parquet"))}
+    assert measured
+    again = stored(found(name), small_run(model, variant), tmp_path / "again", jobs=1)
+    assert [path for path in {*first, *again} if first.get(path) != again.get(path)] == []
+    other = stored(model, small_run(model, variant, seed=2), tmp_path / "other")
+    assert {path for path in first if path.endswith("id") and first[path] == other.get(path)} == set()
+    assert {path for path in measured if first[path] != other.get(path)}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_generated_run_is_ingested_once_and_named_for_what_made_it(name: str, tmp_path: Path) -> None:
+    model = found(name)
+    variant = next(iter(model.settings))
+    made = store_run(model, small_run(model, variant), Order(tmp_path / "store"))
+    again = store_run(model, small_run(model, variant), Order(tmp_path / "store"))
+    assert made
+    assert all(each.was_there for each in again)
+    manifests = Catalogue(tmp_path / "store").manifests()
+    assert {manifest.source.name for manifest in manifests} == {f"{name}-{variant}-seed1"}
+    assert all(manifest.source.format == "model" for manifest in manifests)
+    assert all(f"kvmtrace generate {name} --variant {variant}" in manifest.tool["cmdline"] for manifest in manifests)
+
+
+# --- results come of costs ---
+
+
+def merged(base: Any, over: Any) -> Any:  # noqa: ANN401 - whatever stands in the file
+    if isinstance(base, dict) and isinstance(over, dict):
+        return base | {key: merged(base.get(key), value) for key, value in over.items()}
+    return deepcopy(over)
+
+
+def raw_setting(model: Model, variant: str) -> dict[str, Any]:
+    """Return what the file says of a variant, whole."""
+    header = model.header
+    own = header.variants[variant]
+    table = {part: merged(deepcopy(getattr(header, part)), getattr(own, part)) for part in _PARTS}
+    for benchmark in table["workload"].get("benchmarks", {}).values():
+        benchmark["goal_cycles"] = _GOAL_CYCLES
+    operations = table["workload"].get("operations", {})
+    for operation in operations.values() if isinstance(operations, dict) else ():
+        operation["weight"] = 1.0  # so few events have rare ones too
+    return table
+
+
+def costs(table: Any, place: Place = ()) -> Iterator[Place]:  # noqa: ANN401
+    """Yield the place of each cost: a table with a mean and a unit, or a number of the engine's own."""
+    if isinstance(table, dict):
+        if {"mean", "unit"} <= table.keys():
+            yield place
+            return
+        for key, below in table.items():
+            is_cost = key in _COUNTED or (key.endswith(_TIMES) and key not in _NOT_COSTS)
+            if is_cost and isinstance(below, int | float) and not isinstance(below, bool):
+                if below:
+                    yield (*place, key)
+            else:
+                yield from costs(below, (*place, key))
+    elif isinstance(table, list):
+        for number, below in enumerate(table):
+            yield from costs(below, (*place, number))
+
+
+def dearer(table: dict[str, Any], place: Place) -> dict[str, Any]:
+    """Return the setting with one cost 10% higher."""
+    changed = deepcopy(table)
+    holder: Any = changed
+    for part in place[:-1]:
+        holder = holder[part]
+    cost = holder[place[-1]]
+    if isinstance(cost, dict):
+        for key in {"mean", "min", "max", "sd"} & cost.keys():
+            cost[key] = cost[key] * 1.1
+    else:
+        holder[place[-1]] = type(cost)(-(-cost * 11 // 10)) if isinstance(cost, int) else cost * 1.1
+    return changed
+
+
+def signature(model: Model, run: Run, store: Path) -> list[Any]:
+    """Return sums over what a run gives."""
+    store_run(model, run, Order(store))
+    results: list[Any] = []
+    with StoreConnection(store) as connection:
+        for sql in _SIGNATURES:
+            try:
+                results += connection.query(sql).rows
+            except UsageError:  # a model without such a table
+                results.append(None)
+    return results
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_each_cost_moves_a_result(name: str, tmp_path: Path) -> None:
+    model = found(name)
+    tables = {variant: raw_setting(model, variant) for variant in model.settings}
+    waiting = {place for table in tables.values() for part in _PARTS for place in costs(table[part], (part,))}
+    assert waiting
+    for number, (variant, table) in enumerate(tables.items()):
+        run = small_run(model, variant)
+        usual = signature(model, run, tmp_path / f"{number}")
+        for tried, place in enumerate(sorted(waiting, key=str)):
+            try:
+                setting = changed_setting(model, dearer(table, place))
+            except (KeyError, IndexError):  # of another variant
+                continue
+            if signature(model, replace(run, setting=setting), tmp_path / f"{number}-{tried}") != usual:
+                waiting.remove(place)
+    assert sorted(".".join(map(str, place)) for place in waiting) == []
+
+
+def changed_setting(model: Model, table: dict[str, Any]) -> Setting:
+    return model.engine.setting.model_validate(table)
+
+
+# --- the page ---
+
+
+def test_the_page_says_what_the_models_say() -> None:
+    assert without_modelled(PAGE.read_text()) == page_without_modelled(), "`make docs` writes it again"
+
+
+def test_each_held_model_has_a_plot_and_each_plot_a_model() -> None:
+    assert {path.stem for path in PLOTS.iterdir()} == {name for name in MODELS if found(name).header.published}
+
+
+def test_every_figure_of_the_page_holds() -> None:
+    ends = [line.rstrip("| ").rpartition(" ")[2] for line in PAGE.read_text().splitlines() if line.startswith("|")]
+    assert "yes" in ends
+    assert "NO" not in ends
