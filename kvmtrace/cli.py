@@ -95,5 +95,7 @@ def _fail_usage(error: TyperException) -> ExitCode:
         sys.stderr.write(error.format_message() + "\n")
         return ExitCode.USAGE
     path = context.command_path if context else "kvmtrace"
-    message = " ".join(error.format_message().split())
+    message = " ".join(error.format_message().split()).replace(
+        "Value error, ", ""
+    )  # of the library that checks options
     return _fail(message[:1].lower() + message[1:].rstrip("."), f"{path} --help", ExitCode.USAGE)

@@ -1,9 +1,9 @@
 """A cost's mean, minimum, maximum and standard deviation → a bounded distribution that has them.
 
 A body of constant density around its centre, a few costs down to the minimum, and a tail to the maximum whose density
-falls as x^-3/2: a form of ours (assumed), whose four figures are those that a source gives. Everything is computed by
-+, -, *, / and square roots, which IEEE 754 defines to the last bit: the same on every machine. (Sums by fsum: what
-sum() gives differs between versions of Python.)
+falls as x^-3/2 or, where the deviation is too large for that, not at all: a form of ours (assumed), whose four figures
+are those that a source gives. Everything is computed by +, -, *, / and square roots, which IEEE 754 defines to the last
+bit: the same on every machine. (Sums by fsum: what sum() gives differs between versions of Python.)
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 FLOOR_SHARE = 1 / 128
 """Costs that lie anywhere between the minimum and the centre."""
 _HALF = 1 << 32
-_STEPS = 50  # of bisection: as much as doubles can tell apart
+_STEPS = 100  # few are needed
+_PRECISION = 1e-12
 _CLOSE = 1e-3
 _MOST_TAIL = 0.5
 
@@ -50,6 +51,10 @@ class Uniform:
     def variance(self) -> float:
         """The variance."""
         return (self.high - self.low) * (self.high - self.low) / 12
+
+    def at(self, share: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the costs below which `share` of all are."""
+        return self.low + (self.high - self.low) * share
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ class Distribution:
 
     floor: Uniform
     body: Uniform
-    tail: Tail | None
+    tail: Tail | Uniform | None
     floor_share: float = 0.0
     tail_share: float = 0.0
 
@@ -109,9 +114,9 @@ class Distribution:
         raw = draws.raw(n)
         place = (raw >> np.uint64(32)).astype(np.int64)
         share = (raw & np.uint64(0xFFFF_FFFF)).astype(np.float64) / _HALF
-        costs = self.body.low + (self.body.high - self.body.low) * share
+        costs = self.body.at(share)
         in_floor = place < int(self.floor_share * _HALF)
-        costs[in_floor] = self.floor.low + (self.floor.high - self.floor.low) * share[in_floor]
+        costs[in_floor] = self.floor.at(share[in_floor])
         if self.tail is not None:
             in_tail = place >= _HALF - int(self.tail_share * _HALF)
             costs[in_tail] = self.tail.at(share[in_tail])
@@ -130,13 +135,14 @@ def bounded(mean: float, low: float, high: float, deviation: float) -> Distribut
         raise CostError(f"expected min <= mean <= max, found {low:g}, {mean:g}, {high:g}")
     if deviation == 0 or low == high:
         return constant(mean)
-    fitted = _fitted(_Bounds(mean, low, high), deviation)
-    if abs(fitted.deviation - deviation) > _CLOSE * deviation:
-        raise CostError(
-            f"no costs between {low:g} and {high:g} with mean {mean:g} deviate by {deviation:g}: "
-            f"{fitted.deviation:g} is the nearest"
-        )
-    return fitted
+    for tail in (Tail, Uniform):
+        fitted = _fitted(_Bounds(mean, low, high, tail), deviation)
+        if (
+            abs(fitted.mean - mean) <= _CLOSE * _CLOSE * mean
+            and abs(fitted.deviation - deviation) <= _CLOSE * deviation
+        ):
+            return fitted
+    raise CostError(f"no costs between {low:g} and {high:g} with mean {mean:g} deviate by {deviation:g}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +150,13 @@ class _Bounds:
     mean: float
     low: float
     high: float
+    tail: type[Tail | Uniform]
+
+    @property
+    def most_tail(self) -> float:
+        """How much tail there may be: with more of it the mean would be higher even if all else cost the minimum."""
+        beyond = self.tail(self.low, self.high).mean - self.low
+        return min(_MOST_TAIL, (self.mean - self.low) / beyond) if beyond > 0 else _MOST_TAIL
 
     def distribution(self, width: float, tail_share: float) -> Distribution:
         """Return the distribution of this mean whose body takes `width` (0 to 1) of the room around its centre."""
@@ -151,14 +164,14 @@ class _Bounds:
         def around(centre: float) -> Distribution:
             reach = width * min(centre - self.low, self.high - centre)
             body = Uniform(centre - reach, centre + reach)
-            tail = Tail(body.high, self.high) if body.high > 0 else None
+            tail = self.tail(body.high, self.high) if body.high > 0 else None
             return Distribution(Uniform(self.low, body.low), body, tail, FLOOR_SHARE, tail_share)
 
         def mean_above(centre: float) -> float:
             """Return around(centre).mean - self.mean, without making distributions on the way."""
             reach = width * min(centre - self.low, self.high - centre)
             low, high = centre - reach, centre + reach
-            tail = sqrt(high * self.high) if high > 0 else 0.0
+            tail = self.tail(high, self.high).mean if high > 0 else 0.0
             rest = 1 - FLOOR_SHARE - tail_share
             return FLOOR_SHARE * ((self.low + low) / 2) + rest * ((low + high) / 2) + tail_share * tail - self.mean
 
@@ -169,18 +182,30 @@ def _fitted(bounds: _Bounds, deviation: float) -> Distribution:
     """Return the distribution nearest to a deviation: half of its variance is the tail's, as far as that can be."""
     wanted = sqrt(0.5) * deviation
     width = _root(lambda width: bounds.distribution(width, 0.0).deviation - wanted, 0.0, 1.0)
-    tail = _root(lambda share: bounds.distribution(width, share).deviation - deviation, 0.0, _MOST_TAIL)
+    tail = _root(lambda share: bounds.distribution(width, share).deviation - deviation, 0.0, bounds.most_tail)
     if bounds.distribution(width, tail).deviation < deviation:
         width = _root(lambda width: bounds.distribution(width, tail).deviation - deviation, width, 1.0)
     return bounds.distribution(width, tail)
 
 
 def _root(rising: Callable[[float], float], low: float, high: float) -> float:
-    """Return where a rising function is 0, or the bound that is nearest to that."""
+    """Return where a rising function is 0, or the bound that is nearest to that: regula falsi, as Illinois mends it."""
+    below, above = rising(low), rising(high)
+    if below >= 0:
+        return low
+    if above <= 0:
+        return high
+    near = _PRECISION * (above - below)
+    kept = 0  # which bound stayed, to be given half its weight: else it might stay for ever
     for _ in range(_STEPS):
-        middle = (low + high) / 2
-        if rising(middle) < 0:
-            low = middle
+        guess = (low * above - high * below) / (above - below)
+        value = rising(guess)
+        if -near < value < near:
+            return guess
+        if value < 0:
+            low, below = guess, value
+            above, kept = (above / 2 if kept == 1 else above), 1
         else:
-            high = middle
-    return high if rising(high) <= 0 else low
+            high, above = guess, value
+            below, kept = (below / 2 if kept == -1 else below), -1
+    return high if above + below < 0 else low

@@ -87,7 +87,7 @@ class Cost(Strict):
         if self.sd is not None and self.n is not None:
             raise wrong("sd, or stderr_percent and n, not both", "sd")
         try:
-            self.distribution(10**9)
+            self._scaled(1)  # in its own unit, which the error is to speak of
         except costs.CostError as error:
             raise wrong(str(error)) from None
         return self
@@ -105,7 +105,9 @@ class Cost(Strict):
 
     def distribution(self, clock_hz: int) -> costs.Distribution:
         """Return the costs in picoseconds; `clock_hz`: cycles in a second. CostError: there are none."""
-        factor = _S_PS / clock_hz if self.unit == "cycles" else _PS[self.unit]
+        return self._scaled(_S_PS / clock_hz if self.unit == "cycles" else _PS[self.unit])
+
+    def _scaled(self, factor: float) -> costs.Distribution:
         if self.min is None or self.max is None:
             return costs.constant(self.mean * factor)
         return costs.bounded(self.mean * factor, self.min * factor, self.max * factor, self.deviation * factor)
