@@ -12,4 +12,5 @@ machine.py          threads and CPUs, and what a recording says of its host
 exit_scripts.py     exits with their events, compiled
 emission.py         many exits → their events in columns
 blocks.py           events of several vCPUs → blocks by time
+apart.py            a generator in a process of its own
 """

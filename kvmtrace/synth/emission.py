@@ -134,7 +134,7 @@ class Emitter:
         happened: Happened,
     ) -> NDArray[Any]:
         template = self._templates[kind]
-        plain = template[self._row[step]]
+        plain: NDArray[Any] = template[self._row[step]]
         records = plain.view(self._scripts.kinds[kind].records)
         records["common_pid"] = self._tid[thread]
         vcpu_field = self._scripts.kinds[kind].vcpu_field
