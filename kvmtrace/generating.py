@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import blake3
 
-from kvmtrace import __version__
+from kvmtrace import __version__, resources
 from kvmtrace.ingest import Order, store_contents
 from kvmtrace.recording import TableSet
 from kvmtrace.store.label import Label
@@ -24,7 +24,8 @@ def run_of(
     """Return a run of a variant; `seconds` None: as the model says. UsageError: there is no such variant."""
     setting = model.setting(variant)
     length = setting.workload.seconds if seconds is None else seconds
-    return Run(model.name, variant, setting, seed, length, events)
+    file = "" if model.path.parent == resources.folder("generators") else str(model.path)
+    return Run(model.name, variant, setting, seed, float(length), events, file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class ModelOrigin:
 
     def digest(self) -> str:
         """Return what tells this run from any other: the model, its options, and the version that runs it."""
-        parts = (self.model.text, self.run.command, repr(self.run.seconds), self.part, __version__)
+        parts = (self.model.text, self.run.command, self.part, __version__)
         return f"blake3:{blake3.blake3(chr(0).join(parts).encode()).hexdigest()}"
 
 

@@ -168,7 +168,7 @@ WRONG = {
     'purpose = "an exit less"': ("purpose = 5", "found 5"),
     "value = 2.0": ('value = "2"', "found '2'"),
     "tolerance_percent = 5": ("within_factor = 0.5", "greater than 1"),
-    "seconds = 0.01": ("seconds = inf", "finite"),
+    "seconds = 0.01": ("seconds = inf", "less than or equal to 1000000"),
     'unit = "us" } }': ('unit = "hours" } }', "'ps'"),
 }
 

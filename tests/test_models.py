@@ -53,6 +53,11 @@ _SIGNATURES = (
     "SELECT name, value FROM benchmarks ORDER BY name",
     "SELECT event, value FROM counters ORDER BY event",
 )
+_TAKEN = (
+    "SELECT reason, avg(latency_ns) FROM exits WHERE NOT idle AND latency_ns > 0 GROUP BY 1 HAVING count(*) > 300",
+    "SELECT name, value FROM benchmarks",
+    "SELECT event, value FROM counters WHERE event NOT LIKE '%time%'",
+)
 Place = tuple[str | int, ...]
 
 
@@ -230,6 +235,32 @@ def moved(model: Model, run: Run, table: dict[str, Any], places: set[Place], fol
     usual = signature(model, run, folder / "usual")
     dear = {place: replace(run, setting=setting) for place, setting in settings.items()}
     return {place for n, (place, run) in enumerate(dear.items()) if signature(model, run, folder / str(n)) != usual}
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_what_is_measured_grows_with_the_costs(name: str, tmp_path: Path) -> None:
+    """A figure that was written straight into an output would stay as it is where all takes 10% longer."""
+    model = found(name)
+    for variant in model.settings:
+        table = raw_setting(model, variant)
+        for place in [place for part in _PARTS for place in costs(table[part], (part,))]:
+            table = dearer(table, place)
+        run = small_run(model, variant)
+        usual = measured(model, run, tmp_path / variant / "usual")
+        dear = measured(model, replace(run, setting=changed_setting(model, table)), tmp_path / variant / "dear")
+        grown = {key: dear[key] / usual[key] for key in usual.keys() & dear.keys() if usual[key]}
+        assert {key: ratio for key, ratio in grown.items() if not 1.03 < ratio < 1.25} == {}
+
+
+def measured(model: Model, run: Run, store: Path) -> dict[str, float]:
+    """Return what a run takes: mean latencies of frequent exits in which nobody waits, and what is printed."""
+    store_run(model, run, Order(store))
+    results: dict[str, float] = {}
+    with StoreConnection(store) as connection:
+        for sql in _TAKEN:
+            with suppress(UsageError):  # a model without such a table
+                results |= {str(key): value for key, value in connection.query(sql).rows}
+    return results
 
 
 def changed_setting(model: Model, table: dict[str, Any]) -> Setting:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from enum import StrEnum
+from pathlib import Path  # noqa: TC003 - typer looks at it
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,6 +20,25 @@ if TYPE_CHECKING:
     from kvmtrace.synth.model_file import Model
 
 
+class GenerateFormat(StrEnum):
+    """What --format takes: the store, or a format of FILE."""
+
+    STORE = "store"
+    PERF_DATA = OutputFormat.PERF_DATA.value
+    TRACE_DAT = OutputFormat.TRACE_DAT.value
+    TRACE_DAT_6 = OutputFormat.TRACE_DAT_6.value
+    PERF_SCRIPT = OutputFormat.PERF_SCRIPT.value
+    FTRACE = OutputFormat.FTRACE.value
+    PERF_STAT = OutputFormat.PERF_STAT.value
+    PERF_STAT_CSV = OutputFormat.PERF_STAT_CSV.value
+    PERF_STAT_JSON = OutputFormat.PERF_STAT_JSON.value
+    VMEXIT = OutputFormat.VMEXIT.value
+
+
+_STREAMED = {GenerateFormat.PERF_DATA}
+_COMPRESSED = {GenerateFormat.PERF_DATA, GenerateFormat.TRACE_DAT}
+
+
 def generate(
     name: Annotated[str, typer.Argument(metavar="MODEL", help="A model as `kvmtrace models` lists it, or a .toml.")],
     variant: Annotated[
@@ -29,9 +49,9 @@ def generate(
     ] = None,
     events: Annotated[int | None, typer.Option("--events", min=1, help="At most so many events.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="The same seed makes the same recording.")] = 1,
-    output_format: Annotated[
-        OutputFormat | None, typer.Option("--format", help="Format of FILE.", show_default=False)
-    ] = None,
+    output_format: Annotated[GenerateFormat, typer.Option("--format", help="The store, or the format of FILE.")] = (
+        GenerateFormat.STORE
+    ),
     output: OutputOption = None,
     force: ForceOption = False,
     store: StoreOption = DEFAULT_STORE,
@@ -44,26 +64,31 @@ def generate(
     from kvmtrace.generating import run_of
     from kvmtrace.synth import model_file
 
-    if (output is None) != (output_format is None):
-        raise UsageError(
-            "--format and -o go together; without them recordings go into the store",
-            hint="formats: " + ", ".join(OutputFormat),
-        )
+    if (output is None) != (output_format is GenerateFormat.STORE):
+        files = ", ".join(each for each in GenerateFormat if each is not GenerateFormat.STORE)
+        raise UsageError("-o and a --format of files go together", hint=f"formats of files: {files}")
+    _refuse("--compress", compress and output_format not in _COMPRESSED, _COMPRESSED)
+    _refuse("--pipe", pipe and output_format not in _STREAMED, _STREAMED)
     model = model_file.find(name)
     chosen = variant or list(model.settings)
     runs = [run_of(model, each, seed=seed, seconds=seconds, events=events) for each in chosen]
-    if output is not None and output_format is not None:
-        check_output(output, force=force)
-        _one(runs, model, "-o")
-        ns = round(runs[0].seconds * 1e9)
-        _write(model, runs[0], output, output_format, WriteOptions(stream=pipe, packed=compress, elapsed_ns=ns))
+    if output is None:
+        _store(model, runs, store, label, pairs(tag, "--tag"))
         return
-    if label is not None:
-        _one(runs, model, "--label")
-    _store(model, runs, store, label, pairs(tag, "--tag"))
+    _refuse("--label and --tag", label is not None or bool(tag), {GenerateFormat.STORE})
+    check_output(output, force=force)
+    _check_one(runs, model, "-o")
+    # Where the events end the recording, its length is not known before.
+    elapsed_ns = round(runs[0].seconds * 1e9) if events is None else None
+    _write(model, runs[0], output, OutputFormat(output_format.value), WriteOptions(pipe, compress, elapsed_ns))
 
 
-def _one(runs: list[Run], model: Model, option: str) -> None:
+def _refuse(option: str, is_wrong: bool, suits: set[GenerateFormat]) -> None:
+    if is_wrong:
+        raise UsageError(f"{option}: only with --format {' or '.join(sorted(suits))}")
+
+
+def _check_one(runs: list[Run], model: Model, option: str) -> None:
     if len(runs) > 1:
         raise UsageError(
             f"{option} is for one variant, and {model.name} has {len(runs)}",
@@ -76,6 +101,8 @@ def _store(model: Model, runs: list[Run], store: Path, label: str | None, tags: 
     from kvmtrace.ingest import DEFAULT_JOBS, Order
     from kvmtrace.store.label import Label
 
+    if label is not None:
+        _check_one(runs, model, "--label")
     name = Label(label, tags)
     name.check()
     for run in runs:

@@ -44,6 +44,8 @@ def models(
         write_output(_listed(table_format), output, force=force)
         return
     model = model_file.find(name)
+    if check and not model.header.published:
+        raise UsageError(f"{model.name} has no [[published]] figures that --check could hold it to")
     checked = model_check.check(model, range(1, seeds + 1)) if check else []
     figures = model_check.table(model, checked) if check else words.figure_table(model)
     if plot is not None:

@@ -30,10 +30,11 @@ class ArrivalTimes:
     def __init__(self, arrivals: Arrivals, draws: Draws, start_ps: int = 0) -> None:
         self._arrivals = arrivals
         self._draws = draws
-        period_ps = arrivals.period_ps
-        first = int(draws.below(1, 1 << 30)[0]) * period_ps >> 30  # streams of one rate do not tick together
-        self._last_ps = start_ps + first - period_ps
+        self._last_ps = start_ps  # of a process that remembers nothing
+        if arrivals.process == "periodic":  # streams of one rate do not tick together
+            self._last_ps += (int(draws.below(1, 1 << 30)[0]) * arrivals.period_ps >> 30) - arrivals.period_ps
         self._ahead = np.empty(0, np.int64)
+        self._of_bursts = np.empty(0, np.int64)  # members that may lie behind those of bursts to come
 
     def until(self, end_ps: int) -> NDArray[np.int64]:
         """Return the times before `end_ps` that were not returned yet."""
@@ -61,10 +62,11 @@ class ArrivalTimes:
         self._last_ps = int(times[-1])
         if arrivals.burst == 1:
             return times
-        members = times[:, None] + np.arange(arrivals.burst, dtype=np.int64) * arrivals.gap_ps
-        inside = np.sort(members.reshape(-1))
-        # Bursts may overlap: what lies behind the next chunk's first burst comes with that chunk, later by a hair.
-        return np.minimum(inside, self._last_ps)
+        members = (times[:, None] + np.arange(arrivals.burst, dtype=np.int64) * arrivals.gap_ps).reshape(-1)
+        inside = np.sort(np.concatenate((self._of_bursts, members)))
+        behind = int(np.searchsorted(inside, self._last_ps))
+        self._of_bursts = inside[behind:]
+        return inside[:behind]
 
 
 def exponential(draws: Draws, n: int, mean_ps: int) -> NDArray[np.int64]:

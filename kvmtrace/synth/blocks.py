@@ -69,7 +69,7 @@ def in_time(windows: Iterator[Window]) -> Iterator[tuple[Piece, int]]:
         done = [piece.before(until_ns) for piece in held]
         held = [piece.part(piece.ts_ns >= until_ns) for piece in held]
         held = [piece for piece in held if len(piece.ts_ns)]
-        if any(len(piece.ts_ns) for piece in done):
+        if done:  # also where nothing happened: who reads may want to stop
             yield _sorted(done), until_ns - 1
     if held:
         yield _sorted(held), NO_END

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,15 +23,14 @@ class Run:
     seed: int
     seconds: float  # of the recording
     events: int | None = None  # the recording ends with these at the latest
+    file: str = ""  # of the model, where it is none of the project's
 
     @property
     def command(self) -> str:
         """The command line that makes it."""
         limit = "" if self.events is None else f" --events {self.events}"
-        return (
-            f"kvmtrace generate {self.model} --variant {self.variant} --seed {self.seed} "
-            f"--seconds {self.seconds:g}{limit}"
-        )
+        name = quote(self.file or self.model)
+        return f"kvmtrace generate {name} --variant {self.variant} --seed {self.seed} --seconds {self.seconds!r}{limit}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,6 +226,8 @@ class _Compiler:
                 _put(kind.event.format, row, name, number, place)
             step.choices[name] = value
         elif isinstance(value, str) and value.startswith("$"):
+            if name not in kind.event.format.integer_fields:
+                raise wrong(f"{name} holds no number, as {value} is", *place)
             if value[1:] not in self._given:
                 raise unknown(value, {f"${each}" for each in self._given} or {"a number"}, "value", *place)
             step.given[name] = value[1:]
@@ -280,8 +282,9 @@ def _put(event: EventFormat, row: Records, name: str, value: int | str | list[in
             raise wrong(f"expected text of at most {declared.size - 1} bytes, found {value!r}", *place)
         row[name] = np.frombuffer(value.encode().ljust(declared.size, b"\0"), row.dtype[name])
     elif declared.shape is FieldShape.ARRAY:
-        if not isinstance(value, list) or len(value) > declared.count:
-            raise wrong(f"expected at most {declared.count} numbers, found {value!r}", *place)
+        most = 1 << 8 * declared.element_size - declared.signed
+        if not isinstance(value, list) or len(value) > declared.count or not all(0 <= each < most for each in value):
+            raise wrong(f"expected at most {declared.count} numbers below {most}, found {value!r}", *place)
         row[name] = np.array([*value, *[0] * (declared.count - len(value))], row.dtype[name].base)
     else:
         bits = 8 * declared.size

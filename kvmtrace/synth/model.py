@@ -29,11 +29,17 @@ from kvmtrace.synth.event_formats import release
 
 _PS = {"ps": 1, "ns": 10**3, "us": 10**6, "ms": 10**9}
 _S_PS = 10**12
+_MOST_PS = 10**16  # of one cost: sums of them stay far below 2^63
+_SLOWEST_CYCLE_PS = 10**6
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
 Text = Annotated[str, Field(min_length=1)]
+Line = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+CounterName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w:./ -]*$", max_length=100)]
+EventName = Annotated[str, Field(pattern=r"^\w+:\w+$")]
+Weight = Annotated[float, Field(ge=0, le=1e12)]
+Seconds = Annotated[float, Field(gt=0, le=1e6)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -90,6 +96,9 @@ class Cost(Strict):
             self._scaled(1)  # in its own unit, which the error is to speak of
         except costs.CostError as error:
             raise wrong(str(error)) from None
+        longest = self.mean if self.max is None else self.max
+        if longest * _PS.get(self.unit, _SLOWEST_CYCLE_PS) > _MOST_PS:
+            raise wrong(f"expected a cost of at most {_MOST_PS // _S_PS:,} s, found {longest:g} {self.unit}")
         return self
 
     @property
@@ -117,9 +126,9 @@ class Arrivals(Strict):
     """When something happens: `rate_per_s` times in a second in all, `burst` at once, `gap_us` apart."""
 
     process: Literal["periodic", "poisson", "bursts"]
-    rate_per_s: Positive
-    burst: Annotated[int, Field(ge=1)] = 1
-    gap_us: NotNegative = 0.0
+    rate_per_s: Annotated[float, Field(ge=1e-3, le=1e9)]
+    burst: Annotated[int, Field(ge=1, le=10_000)] = 1
+    gap_us: Annotated[float, Field(ge=0, le=1e6)] = 0.0
 
     @model_validator(mode="after")
     def _bursts(self) -> Self:
@@ -142,7 +151,7 @@ class Choice(Strict):
     """A value of a field, chosen anew each time."""
 
     choose: Annotated[list[int], Field(min_length=1)]
-    weights: list[NotNegative] | None = None
+    weights: list[Weight] | None = None
 
     @model_validator(mode="after")
     def _weights_fit(self) -> Self:
@@ -158,7 +167,7 @@ FieldValue = int | str | list[int] | Choice
 class Event(Strict):
     """An event that fires inside an exit, or in a sequence."""
 
-    event: Annotated[str, Field(pattern=r"^\w+:\w+$")]
+    event: EventName
     at: Share  # part of the exit's time that lies before it
     chance: Share = 1.0
     fields: dict[str, FieldValue] = {}
@@ -187,14 +196,14 @@ class Platform(Strict):
 
     arch: Literal["x86_64", "ppc64le", "ppc64"]
     isa: Literal["VMX", "SVM", "book3s-hv", "none"]  # none: no guest runs
-    cpu: Text
-    cpuid: str = ""
-    kernel: Text
-    clock_hz: Annotated[int, Field(gt=0)]  # cycles of the guest's clock in a second
+    cpu: Line
+    cpuid: Line | None = None
+    kernel: Line
+    clock_hz: Annotated[int, Field(ge=10**6, le=10**12)]  # cycles of the guest's clock in a second
     cpus: Annotated[int, Field(ge=1, le=4096)]
     vms: Annotated[int, Field(ge=1, le=64)] = 1
     vcpus: Annotated[int, Field(ge=1, le=1024)] = 1  # of each VM
-    events: list[str] = []  # enabled beside those that the model fires
+    events: list[EventName] = []  # enabled beside those that the model fires
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -210,7 +219,7 @@ class Platform(Strict):
 class Workload(Strict):
     """What the guest does: every engine adds its own keys."""
 
-    seconds: Positive = 1.0  # of the recording, unless --seconds says another
+    seconds: Seconds = 1.0  # of the recording, unless --seconds says another
 
 
 class Source(Strict):
@@ -226,15 +235,15 @@ class Published(Strict):
 
     name: Text
     variant: Name
-    value: float
+    value: Annotated[float, Field(allow_inf_nan=False)]
     unit: Text
     measure: Text  # SQL over the store of one variant's runs: one number
     against: Name | None = None  # the variant that `compare` compares with
     compare: Literal["ratio", "gain", "difference"] | None = None
     tolerance_percent: NotNegative | None = None  # of value
-    within_factor: Annotated[float, Field(gt=1)] | None = None
+    within_factor: Annotated[float, Field(gt=1, le=1e6)] | None = None
     bound: Literal["at least", "at most"] | None = None
-    seconds: Positive | None = None  # of the recordings that it is measured on
+    seconds: Seconds | None = None  # of the recordings that it is measured on
     because: Text  # why this tolerance
     source: Text  # where the figure stands
 

@@ -8,13 +8,21 @@ from pathlib import Path
 from tempfile import mkstemp
 from typing import TYPE_CHECKING
 
+from kvmtrace.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 @contextmanager
 def aside(target: Path) -> Iterator[Path]:
-    """Give a path beside `target` to write to; it takes the target's place once all went well, else it goes."""
+    """Give a path beside `target` to write to; it takes the target's place once all went well, else it goes.
+
+    Where `target` is a link, the file that it leads to is replaced. UsageError: it is a folder, a pipe or a device.
+    """
+    target = target.resolve()
+    if target.exists() and not target.is_file():
+        raise UsageError(f"{target} is no regular file", hint="give a name of a file")
     handle, name = mkstemp(prefix=f".{target.name}.", dir=target.parent)
     mask = os.umask(0)
     os.umask(mask)

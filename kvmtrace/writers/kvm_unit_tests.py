@@ -26,7 +26,7 @@ def vmexit_lines(tables: TableSet) -> Iterator[str]:
     for row in tables.rows.to_pylist():
         name = row["name"]
         if row["test"] not in {None, TEST} or not _NAME.fullmatch(name):
-            raise UsageError(f"vmexit prints no {row['test'] or ''} {name!r}: expected one word, of the test {TEST}")
+            raise UsageError(f"expected rows of the test {TEST}, named by one word, found {name!r} of {row['test']!r}")
         indent = "  " if " " in name else ""
         yield f"{indent}{name} {_figure(row)}"
 

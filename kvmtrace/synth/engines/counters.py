@@ -27,7 +27,7 @@ from kvmtrace.recording import Facts, TableSet
 from kvmtrace.synth import machine
 from kvmtrace.synth.draws import Draws
 from kvmtrace.synth.engine import Engine, Run
-from kvmtrace.synth.model import Name, NotNegative, Setting, Strict, Workload, unknown, wrong
+from kvmtrace.synth.model import CounterName, Name, NotNegative, Setting, Strict, Workload, unknown, wrong
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -87,7 +87,7 @@ class CountersWorkload(Workload):
     calls: Annotated[dict[Name, Call], Field(min_length=1)]
     paths: Annotated[dict[Name, Costs], Field(min_length=1)]
     boot_variation: BootVariation
-    counters: Annotated[dict[str, Counter], Field(min_length=1)]
+    counters: Annotated[dict[CounterName, Counter], Field(min_length=1)]
 
 
 class CountersSetting(Setting):
@@ -128,7 +128,7 @@ def contents(run: Run) -> list[TableSet]:
 def counted(setting: CountersSetting, counter: Counter, run: Run) -> NDArray[np.float64]:
     """Return what a counter counts in each boot: one number a boot, in the unit of its figure."""
     boot = _boot_factors(setting, counter.sums, run)
-    mean = sum(_per_operation(setting, counter.sums, mode) for mode in counter.modes) * setting.workload.operations
+    mean = fsum(_per_operation(setting, counter.sums, mode) for mode in counter.modes) * setting.workload.operations
     return np.rint(boot * mean)
 
 
@@ -136,7 +136,7 @@ def _per_operation(setting: CountersSetting, figure: Figure, mode: str) -> float
     workload, clock_hz = setting.workload, setting.platform.clock_hz
     if mode == "user":
         return workload.user.figure(figure, clock_hz)
-    called = sum(call.times * workload.paths[call.path].figure(figure, clock_hz) for call in workload.calls.values())
+    called = fsum(call.times * workload.paths[call.path].figure(figure, clock_hz) for call in workload.calls.values())
     return workload.kernel.figure(figure, clock_hz) + called
 
 

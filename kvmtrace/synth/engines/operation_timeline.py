@@ -78,6 +78,7 @@ class _Doer:
         self._index = index
         self._peer = peer
         self._tells = setting.has_peers
+        self._wakes = setting.has_waiting_peers
         self._setting = setting
         self._steps = steps
         self._threads = threads
@@ -94,7 +95,7 @@ class _Doer:
     @property
     def certain_ps(self) -> int:
         """Time before which nothing more happens; a wait of the peer may have begun long ago."""
-        return min(self.clock_ps, self._peer_entry_ps) if self._tells else self.clock_ps
+        return min(self.clock_ps, self._peer_entry_ps) if self._wakes else self.clock_ps
 
     def goes_on(self, operations: int, end_ps: int) -> Iterator[Piece]:
         """Do so many operations more; yield the events of this vCPU and of its peer before the end."""

@@ -5,12 +5,17 @@
     times = 1                         how often its steps are gone through
     steps = [ … ]                     what it is made of, in order, each one of
         { guest = COST }              time in the guest; unseen = "…": what no tracepoint tells of it
+        { until = COST }              time in the guest until so long after the operation began (its first pass)
         { exit = NAME }               an exit of this vCPU
-        { interrupts = NAME }         an exit of the peer, which runs
+        { events = NAME }             a sequence that this vCPU's own thread fires
+        { interrupts = NAME }         an exit of the peer, which runs; after = COST: so long after it is told
         { wakes = NAME, after = COST }  the exit of the peer that waits: it began `after` its last entry; or, with
                                       since = COST, so long before it is woken, but not before its last entry
+        plus = [NAME, …]              costs of [workload.costs] beside its own, or alone: parts that variants share
         times = 3                     so many times
+    [workload.costs.NAME]             such a part
     [workload.benchmarks.NAME]        what the guest prints of an operation: cycles of one (kvm-unit-tests' vmexit)
+    ipi_vector, deadline_tsc          what "$icr" and "$deadline" are made of
 
 Where operations interrupt or wake a peer, vCPUs 0, 2, 4 … do them, and 1, 3, 5 … are their peers.
 """
@@ -22,7 +27,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from kvmtrace.synth.exit_scripts import compiled
-from kvmtrace.synth.model import Cost, Event, Name, NotNegative, Setting, Strict, Text, Workload, unknown, wrong
+from kvmtrace.synth.model import Cost, Event, Name, Setting, Strict, Text, Weight, Workload, unknown, wrong
 
 _WAYS = ("guest", "until", "exit", "events", "interrupts", "wakes")
 _OF_EXITS = ("exit", "interrupts", "wakes")
@@ -40,6 +45,10 @@ GIVEN = frozenset(
         "waited_ns",  # how long the exit had waited when it was woken
     }
 )
+
+
+_MOST_STEPS = 5_000
+"""Steps of one operation."""
 
 
 class Step(Strict):
@@ -79,7 +88,7 @@ class Step(Strict):
 class Operation(Strict):
     """What the guest does again and again."""
 
-    weight: NotNegative = 1.0
+    weight: Weight = 1.0
     times: Annotated[int, Field(ge=1, le=1_000_000)] = 1  # that its steps are gone through
     steps: Annotated[list[Step], Field(min_length=1)]
 
@@ -119,10 +128,25 @@ class OperationLoopSetting(Setting):
         operations = self.workload.operations.values()
         if not any(operation.weight for operation in operations):
             raise wrong("expected an operation with a weight above 0", "workload", "operations")
+        if self.platform.vms * self.platform.vcpus > self.platform.cpus:
+            raise wrong("expected a CPU for each vCPU: this engine has no scheduler", "platform", "cpus")
+        for name, operation in self.workload.operations.items():
+            self._check_operation(operation, ("workload", "operations", name))
         if self.has_peers and self.platform.vcpus % 2:
             raise wrong("operations that interrupt or wake a peer need an even number of vCPUs", "platform", "vcpus")
         compiled(self, GIVEN)
         return self
+
+    def _check_operation(self, operation: Operation, place: tuple[str, ...]) -> None:
+        if operation.times * sum(step.times for step in operation.steps) > _MOST_STEPS:
+            raise wrong(f"expected at most {_MOST_STEPS:,} steps, all repetitions counted", *place, "times")
+        costs = self.workload.costs
+        taken = [step.guest or (self.exits[step.exit].cost if step.exit else None) for step in operation.steps]
+        taken += [step.until for step in operation.steps] + [
+            costs[name] for step in operation.steps for name in step.plus
+        ]
+        if not any(cost is not None and cost.mean > 0 for cost in taken):
+            raise wrong("expected steps that take time: so it never ends", *place, "steps")
 
     def _check_step(self, step: Step, place: tuple[str, ...]) -> None:
         for way in _OF_EXITS:
@@ -153,6 +177,12 @@ class OperationLoopSetting(Setting):
 
     @property
     def has_peers(self) -> bool:
-        """Some operation is told to another vCPU."""
-        steps = [step for operation in self.workload.operations.values() for step in operation.steps]
-        return any(step.interrupts or step.wakes for step in steps)
+        """Some operation that is done is told to another vCPU."""
+        done = [operation for operation in self.workload.operations.values() if operation.weight]
+        return any(step.interrupts or step.wakes for operation in done for step in operation.steps)
+
+    @property
+    def has_waiting_peers(self) -> bool:
+        """Some of them wake one that waits: its exit began long before."""
+        done = [operation for operation in self.workload.operations.values() if operation.weight]
+        return any(step.wakes for operation in done for step in operation.steps)
