@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from kvmtrace.store.connection import Result
-    from kvmtrace.synth.model import Published
+    from kvmtrace.synth.header import Published
     from kvmtrace.synth.model_file import Model
 
 _Key = tuple[str, float | None]

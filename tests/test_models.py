@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 MODELS = model_file.names()
 SLOW_ENGINES = {"scheduler"}
 """A variant takes seconds: a test with many runs of it is under the marker `models`."""
+SLOW_MODELS = {"boost-preempted-vcpu"}
+"""Their figures need seconds of simulated time in many variants: under the marker `models` alone."""
 _FOLDER = resources.folder("generators")
 QUICK = [
     pytest.param(name, marks=pytest.mark.models if engine in SLOW_ENGINES else ())
@@ -81,7 +83,9 @@ def not_held(model: Model, seeds: range) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.models if name in SLOW_MODELS else ()) for name in MODELS]
+)
 def test_every_published_figure_holds(name: str) -> None:
     assert not_held(found(name), range(1, 2)) == []
 

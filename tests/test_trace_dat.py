@@ -429,12 +429,12 @@ def test_a_file_without_options_has_no_clock() -> None:
 @pytest.mark.usefixtures("small_batches")
 @each_form
 def test_blocks_follow_time_over_many_cpus(version: int, compression: str) -> None:
-    buffer = BufferContent({})
+    cpus: dict[int, bytes] = {}
     for cpu in range(6):
         pages = PageWriter()
         turns(pages, 2000, start=1000 + cpu, tid=100 + cpu)
-        buffer.cpus[cpu] = pages.content()
-    file = TraceDat(FORMATS, [buffer], version=version, compression=compression)
+        cpus[cpu] = pages.content()
+    file = TraceDat(FORMATS, [BufferContent(cpus)], version=version, compression=compression)
     (read,) = read_bytes(file.content())
     assert len(read.events) == 6 * 4000
     assert len(read.watermarks) > 20

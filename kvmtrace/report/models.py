@@ -15,7 +15,7 @@ from kvmtrace.store.connection import Result
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from kvmtrace.synth.model import Published
+    from kvmtrace.synth.header import Published
     from kvmtrace.synth.model_file import Model
 
 _WIDTH = 100

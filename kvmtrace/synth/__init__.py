@@ -1,6 +1,7 @@
 """Models of generators/**/*.toml → synthetic recordings.
 
-model.py            what a model is: its tables and keys
+header.py           what a model says of itself: sources, variants, published figures
+model.py            what an engine runs: machine, exits, workload, with their bounds
 model_file.py       a TOML file → a model, or the line that is wrong
 places.py           where in a TOML file a key stands
 engines/            the dynamics: operation-loop, interrupts, scheduler, counters

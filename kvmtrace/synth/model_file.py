@@ -15,7 +15,8 @@ from kvmtrace import resources
 from kvmtrace.errors import InputError, UsageError
 from kvmtrace.synth import places
 from kvmtrace.synth.engines import ENGINES, engine_named
-from kvmtrace.synth.model import Header, Setting, Strict
+from kvmtrace.synth.header import Header
+from kvmtrace.synth.model import Setting, Strict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
