@@ -44,7 +44,7 @@ QUICK = [
 ]
 EVENTS = 3_000
 MANY_EVENTS = 250_000  # for costs of what is rare
-_SECONDS_OF_SLOW = 0.02
+_SECONDS_OF_SLOW = {EVENTS: 0.02, MANY_EVENTS: 0.3}
 _GOAL_CYCLES = 1 << 22  # a loop that is as long as on hardware takes seconds
 _PARTS = ("platform", "exits", "sequences", "workload")
 _TIMES = ("_ns", "_us", "_ms", "_cycles")
@@ -71,7 +71,7 @@ def small_run(model: Model, variant: str, seed: int = 1, most: int = EVENTS) -> 
     """Return a run that is long enough to differ from another, and no longer."""
     slow = model.header.engine in SLOW_ENGINES
     events = None if slow or model.header.engine == "counters" else most
-    run = run_of(model, variant, seed=seed, seconds=_SECONDS_OF_SLOW if slow else None, events=events)
+    run = run_of(model, variant, seed=seed, seconds=_SECONDS_OF_SLOW[most] if slow else None, events=events)
     return replace(run, setting=changed_setting(model, raw_setting(model, variant)))
 
 
@@ -171,7 +171,8 @@ def costs(table: Any, place: Place = ()) -> Iterator[Place]:  # noqa: ANN401
     """Yield the place of each cost: a table with a mean and a unit, or a number of the engine's own."""
     if isinstance(table, dict):
         if {"mean", "unit"} <= table.keys():
-            yield place
+            if table["mean"]:
+                yield place
             return
         for key, below in table.items():
             is_cost = key in _COUNTED or (key.endswith(_TIMES) and key not in _NOT_COSTS)
