@@ -39,9 +39,8 @@ def notes_of(found: Survey) -> Iterator[Note]:
     """Yield what is known of a trace before its lines are read."""
     for name in found.names:
         if name.template is None:
-            title = name.event if name.system is None else f"{name.system}:{name.event}"
             lines = "line" if name.lines == 1 else "lines"
-            what = f"{name.lines} {lines} of {title}, whose text no template reads, not stored"
+            what = f"{name.lines} {lines} of {name.title}, whose text no template reads, not stored"
             yield Note(f"line {name.first_line}", what, events=name.lines)
     where = f"line {found.first_line}"
     if found.is_deltas:

@@ -12,7 +12,7 @@ from kvmtrace.formats.event_text.variants import LONGEST_TEXT, Variant
 from kvmtrace.recording import Note, Notes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from kvmtrace.formats.event_text.heads import Heads
     from kvmtrace.formats.event_text.lines import LineBlock
@@ -38,6 +38,13 @@ class LeftOut:
         self._strange = 0  # lines that are neither events nor what recorders write beside them
         self._first_strange = ""
         self._first_strange_line = 0
+
+    def unknown(self, names: Iterable[str]) -> None:
+        """Count lines of events that nothing reads and that the first pass did not note: damage made their names."""
+        noted = {name.title for name in self._survey.names if name.template is None}
+        for title in names:
+            if title not in noted:
+                self.not_stored[f"lines of {title}, whose text no template reads"] += 1
 
     def unread(self, event: EventKind, lines: LineBlock, heads: Heads, rows: Places) -> None:
         """Count and note texts that the templates of their event do not read."""

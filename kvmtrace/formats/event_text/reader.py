@@ -89,6 +89,8 @@ class TextRecording:
         if self._survey.is_deltas:
             heads.ts_ns = np.zeros(len(heads.line), np.int64)
         stored = kinds != _UNKNOWN
+        names = self._survey.heads.names.strings
+        left_out.unknown(names[code].decode("latin-1") for code in heads.event[~stored].tolist())
         fields: dict[int, TextFields] = {}
         rows: dict[int, Places] = {}
         losses: list[Loss] = []

@@ -51,6 +51,11 @@ class EventName:
     votes: Counter[Template] = field(default_factory=Counter)  # texts that it reads
 
     @property
+    def title(self) -> str:
+        """The name, with its system where the text tells it."""
+        return self.event if self.system is None else f"{self.system}:{self.event}"
+
+    @property
     def template(self) -> Template | None:
         """The template that reads most texts, of several the one with most fields; None: none reads any."""
         return max(self.votes, key=lambda template: (self.votes[template], len(template.types)), default=None)

@@ -109,6 +109,7 @@ class RunQueue:
         "parameters",
         "skip",
         "slice_from_ns",
+        "switched_ns",
         "switches",
         "waiting",
     )
@@ -122,7 +123,8 @@ class RunQueue:
         self.next: Vcpu | None = None  # whom a directed yield prefers
         self.skip: Vcpu | None = None  # who gave up its turn
         self.slice_from_ns = 0
-        self.switches: list[Switch] = []
+        self.switched_ns = -(1 << 62)  # the last switch
+        self.switches: list[Switch] = []  # that nobody took yet
 
     @property
     def runnable(self) -> int:
@@ -184,11 +186,11 @@ class RunQueue:
     def switch(self, previous: Vcpu | None, state: int, chosen: Vcpu | None, at_ns: int) -> int:
         """Let another thread run at a time, or nobody; return that time: one switch ends before the next begins."""
         switch_ns = self.parameters.switch_ns
-        if self.switches:
-            at_ns = max(at_ns, self.switches[-1].at_ns + switch_ns)
+        at_ns = max(at_ns, self.switched_ns + switch_ns)
         before = IDLE if previous is None else previous.number
         after = IDLE if chosen is None else chosen.number
-        self.switches.append(Switch(at_ns - switch_ns // 2, before, state, after))
+        self.switched_ns = at_ns - switch_ns // 2
+        self.switches.append(Switch(self.switched_ns, before, state, after))
         self.current = chosen
         if chosen is not None:
             self.waiting.remove(chosen)

@@ -75,7 +75,7 @@ class Timeline:
             kept = len(vcpu.exits) - 1 if vcpu.entries and vcpu.entries[-1] > self._start_ns else len(vcpu.entries)
             del vcpu.exits[:kept], vcpu.reasons[:kept], vcpu.entries[:kept]
         for queue in self._simulation.queues:
-            del queue.switches[:-1]
+            queue.switches[:] = [switch for switch in queue.switches if switch.at_ns >= self._start_ns]
 
     def _open_from(self) -> int:
         """Return the time of the first exit whose entry has not come: it may still be taken back."""
@@ -109,10 +109,10 @@ class Timeline:
         rows = []
         for queue in self._simulation.queues:
             idle = self._idle + queue.cpu
-            for switch in queue.switches[:-1]:
+            for switch in queue.switches:
                 threads = [idle if number == IDLE else number for number in (switch.previous, switch.next)]
                 rows.append((switch.at_ns - self._start_ns, threads[0], switch.state, threads[1]))
-            del queue.switches[:-1]
+            queue.switches.clear()
         columns: NDArray[np.int64] = np.array(rows, np.int64).reshape(-1, 4)
         at_ns, before, state, after = (columns[:, number].copy() for number in range(4))
         script = np.full(len(rows), self._scripts.names[SWITCH])
