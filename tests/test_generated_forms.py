@@ -99,6 +99,9 @@ def carried(output_format: OutputFormat, manifest: Manifest, exits: pa.Table) ->
     if output_format in {OutputFormat.PERF_SCRIPT, OutputFormat.FTRACE} and OLD_NAME in named(exits):
         untold.append(Untold("reason", (OLD_NAME,), "the name that old kernels have for it", instead=NEW_NAME))
     if output_format == OutputFormat.FTRACE:
+        if "sched:sched_switch" in fired:
+            why = "whether a thread left its CPU before or after an exit or an entry of the same µs"
+            untold.append(Untold("preempted_ns", range(1, 1 << 62), why, instead=0))
         if any(closed == "next_exit" for closed in exits["closed_by"].to_pylist()):
             untold.append(Untold("suspect", (False,), "the kernel: in some such exits are sound", instead=True))
         return Form(unit_ns=US_NS, rounded=True, untold=tuple(untold))
