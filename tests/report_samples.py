@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kvmtrace.exit_keys import By, Key
 from kvmtrace.report.grouping import BucketRow, sections
-from kvmtrace.report.summary import Bucket, By, Counter, ExitTable, Key, Summary
+from kvmtrace.report.summary import Bucket, Counter, ExitTable, Summary
 from kvmtrace.store.label import Label
 from kvmtrace.store.manifest import Lost, Manifest, Source, Tracepoint
 

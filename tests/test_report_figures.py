@@ -9,8 +9,9 @@ import pytest
 import report_samples as samples
 
 from kvmtrace.errors import StoreError, UsageError
+from kvmtrace.exit_keys import Key
 from kvmtrace.report import figures
-from kvmtrace.report.summary import Bucket, Key
+from kvmtrace.report.summary import Bucket
 
 if TYPE_CHECKING:
     from pathlib import Path

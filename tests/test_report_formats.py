@@ -13,8 +13,8 @@ import pytest
 import report_samples as samples
 
 from kvmtrace.errors import UsageError
+from kvmtrace.exit_keys import By, Key
 from kvmtrace.report import machine, markdown, text
-from kvmtrace.report.summary import By, Key
 
 if TYPE_CHECKING:
     from collections.abc import Callable

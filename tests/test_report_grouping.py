@@ -11,8 +11,8 @@ import report_samples as samples
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kvmtrace.exit_keys import Key
 from kvmtrace.report.grouping import PERMILLES, BucketRow, Extent, percentile_ns, sections
-from kvmtrace.report.summary import Key
 
 LATENCIES = st.lists(
     st.one_of(

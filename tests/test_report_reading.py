@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from store_builder import add_run, event, exits, fixed_table
 
+from kvmtrace.exit_keys import By, Key
 from kvmtrace.ingest import ingest
 from kvmtrace.report.columns import counter_rows
 from kvmtrace.report.grouping import PERMILLES
 from kvmtrace.report.reading import Choice, read_summary
-from kvmtrace.report.summary import By, ExitGroup, Key, Summary
 from kvmtrace.report.wording import footnotes
 from kvmtrace.store.connection import StoreConnection
 from kvmtrace.store.label import Label
@@ -22,7 +22,7 @@ from kvmtrace.store.label import Label
 if TYPE_CHECKING:
     from store_builder import Row
 
-    from kvmtrace.report.summary import ExitTable
+    from kvmtrace.report.summary import ExitGroup, ExitTable, Summary
 
 CAPTURES = Path(__file__).parents[1].parent / "shared" / "captures" / "x86-svm"
 SECOND = 10**9

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import report_samples as samples
 
+from kvmtrace.exit_keys import By, Key
 from kvmtrace.report import circumstances, text, wording
-from kvmtrace.report.summary import By, Counter, Key
+from kvmtrace.report.summary import Counter
 from kvmtrace.store.manifest import Lost, StoredNote, Tracepoint
 
 

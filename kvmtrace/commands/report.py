@@ -9,7 +9,7 @@ import typer
 
 from kvmtrace.commands.options import DEFAULT_STORE, ForceOption, FormatOption, OutputOption, StoreOption
 from kvmtrace.commands.output import check_output, say, warn, write_output
-from kvmtrace.report.summary import By
+from kvmtrace.exit_keys import By
 from kvmtrace.report.tables import TableFormat
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmtrace.report.summary import PARTS, By, RateTime
+from kvmtrace.exit_keys import By
+from kvmtrace.report.summary import PARTS, RateTime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

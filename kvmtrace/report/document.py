@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from kvmtrace.exit_keys import By
 from kvmtrace.report import circumstances, histogram, readable, wording
 from kvmtrace.report.blocks import Column, Facts, Histogram, Sentences, Table, number, table
 from kvmtrace.report.columns import counter_rows, exit_rows, tracepoint_rows
 from kvmtrace.report.given import KINDS, NOUNS, given_table
 from kvmtrace.report.printable import printable
 from kvmtrace.report.split import split_table
-from kvmtrace.report.summary import By
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -6,7 +6,8 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvmtrace.report.summary import PARTS, ExitGroup, Key, Section
+from kvmtrace.exit_keys import Key
+from kvmtrace.report.summary import PARTS, ExitGroup, Section
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -22,7 +22,12 @@ _WIDTH = 90  # of a histogram: what GitHub shows without scrolling
 
 def render(summaries: Iterable[Summary], *, unicode: bool = True) -> str:
     """Return the reports as Markdown."""
-    lines = (line for summary in summaries for block in document(summary) for line in (*_block(block, unicode), ""))
+    return lay_out((block for summary in summaries for block in document(summary)), unicode=unicode)
+
+
+def lay_out(blocks: Iterable[Block], *, unicode: bool = True) -> str:
+    """Return blocks as Markdown, one after the other."""
+    lines = (line for block in blocks for line in (*_block(block, unicode), ""))
     text = "\n".join(lines)
     return text if unicode else ascii_only(text)
 

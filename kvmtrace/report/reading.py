@@ -6,9 +6,10 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from kvmtrace import queries
+from kvmtrace.exit_keys import By, Key
 from kvmtrace.report import grouping
 from kvmtrace.report.given import KINDS
-from kvmtrace.report.summary import Bucket, By, Counter, ExitGroup, ExitTable, Key, Section, Summary
+from kvmtrace.report.summary import Bucket, Counter, ExitGroup, ExitTable, Section, Summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
+
+from kvmtrace.exit_keys import By, Key  # noqa: TC001 - fields of dataclasses
 
 if TYPE_CHECKING:
     from kvmtrace.store.label import Label
@@ -21,29 +22,6 @@ PARTS = ("userspace_ns", "blocked_ns", "polled_ns", "preempted_ns", "hcall_ns")
 Cell = str | int | float | bool | None
 Row = dict[str, Cell]
 """Values of a table's row by the names of its columns."""
-
-
-class By(StrEnum):
-    """What exits are told apart by."""
-
-    REASON = "reason"
-    DETAIL = "detail"
-    VCPU = "vcpu"
-    VM = "vm"
-    CPU = "cpu"
-
-
-class Key(NamedTuple):
-    """What the exits of a group have in common; None: not asked for, or not recorded."""
-
-    reason: str | None = None
-    detail_kind: str | None = None
-    detail: int | None = None
-    detail_name: str | None = None
-    detail_capped: bool = False  # details that were too many to keep apart
-    vm_id: str | None = None
-    vcpu: int | None = None
-    cpu: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,13 +35,14 @@ _GRID = tabulate.TableFormat(
 
 def render(summaries: Iterable[Summary], *, terminal_width: int | None = None, unicode: bool = True) -> str:
     """Return the reports as text. A terminal that is too narrow for a table gets it in two parts."""
-    reports = [_report(summary, terminal_width, unicode=unicode) for summary in summaries]
-    return "\n\n".join(reports)
+    reports = (document(summary) for summary in summaries)
+    return "\n\n".join(lay_out(report, terminal_width=terminal_width, unicode=unicode) for report in reports)
 
 
-def _report(summary: Summary, terminal_width: int | None, *, unicode: bool) -> str:
-    blocks = ["\n".join(_block(block, terminal_width, unicode=unicode)) for block in document(summary)]
-    text = "\n\n".join(blocks) + "\n"
+def lay_out(blocks: Iterable[Block], *, terminal_width: int | None = None, unicode: bool = True) -> str:
+    """Return blocks as text, one after the other; a narrow terminal as in `render`."""
+    texts = ["\n".join(_block(block, terminal_width, unicode=unicode)) for block in blocks]
+    text = "\n\n".join(texts) + "\n"
     return text if unicode else ascii_only(text)
 
 

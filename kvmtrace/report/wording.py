@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import chain, groupby
 from typing import TYPE_CHECKING
 
+from kvmtrace.exit_keys import By
 from kvmtrace.report.given import KINDS, given_footnotes
 from kvmtrace.report.readable import count
 from kvmtrace.report.split import split_footnotes
-from kvmtrace.report.summary import By
-from kvmtrace.report.unseen import unseen
+from kvmtrace.unseen import unseen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
