@@ -1,0 +1,61 @@
+"""What counts and times are divided by, so that two sides compare: seconds, interrupts, units of work."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kvmtrace.compare import terms
+from kvmtrace.errors import UsageError
+
+if TYPE_CHECKING:
+    from kvmtrace.compare.terms import Term
+
+_GUEST_SECONDS = terms.over(terms.Exits("guest_ns"), terms.Number(1e9))
+_NUMBER = r"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
+_WORK = re.compile(rf"work=({_NUMBER})/({_NUMBER})")
+INJECTION = "kvm_inj_virq"
+
+
+@dataclass(frozen=True, slots=True)
+class Denominator:
+    """What figures are given per."""
+
+    words: str  # "second", "injected interrupt"
+    term: Term
+    event: str | None = None  # that must be recorded
+    work: tuple[float, float] | None = None  # units that base and new did
+
+
+PER_SECOND = Denominator("second", terms.Seconds())
+
+
+def denominator(text: str) -> Denominator:
+    """Read `--per`: second, guest-second, vcpu, work=N/M, or an event. UsageError: it is none of them."""
+    match text:
+        case "second":
+            return PER_SECOND
+        case "guest-second":
+            return Denominator("second in the guest", _GUEST_SECONDS)
+        case "vcpu":
+            return Denominator("second of a vCPU", terms.Operation("*", terms.Seconds(), terms.Vcpus()))
+    if text.startswith("work"):
+        return _work(text)
+    if not re.fullmatch(r"[\w:.-]+", text):
+        raise UsageError(
+            f"--per: expected second, guest-second, vcpu, work=N/M or an event, found {text!r}",
+            hint="--per kvm_inj_virq, or --per work=120000/118000: what base and new did",
+        )
+    words = "injected interrupt" if text.removeprefix("kvm:") == INJECTION else text
+    return Denominator(words, terms.Events(text), event=text)
+
+
+def _work(text: str) -> Denominator:
+    match = _WORK.fullmatch(text)
+    done = (float(match[1]), float(match[2])) if match else (0.0, 0.0)
+    if min(done) <= 0:
+        raise UsageError(
+            f"--per: expected work=N/M with what base and new did, found {text!r}", hint="--per work=120000/118000"
+        )
+    return Denominator("unit of work", terms.Work(), work=done)

@@ -1,0 +1,162 @@
+"""Takes what a comparison needs of its runs out of the store: a few sums for each block of time, never the exits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kvmtrace import queries
+from kvmtrace.compare.given_figures import READERS
+from kvmtrace.compare.run_data import BlockOfExits, KeyedExits, RunData
+from kvmtrace.exit_keys import By, Key
+from kvmtrace.store.views import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from kvmtrace.store.connection import Result, StoreConnection
+    from kvmtrace.store.manifest import Manifest, Tracepoint
+
+    Floats = NDArray[np.float64]
+
+_MOST_BLOCKS = 256
+_LEAST_BLOCKS = 8
+_EXITS_OF_A_BLOCK = 4
+"""A block of fewer would be a coin's toss, and many of them would pass for much to know."""
+_DETAILS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be read."""
+
+    by: frozenset[By] = frozenset({By.REASON})
+    events: frozenset[str] = frozenset()  # system:event or event
+    latency: bool = True  # percentiles are asked for
+    within: bool = True  # blocks of time are asked for, too: one run a side
+
+
+def read_pair(connection: StoreConnection, base: Manifest, new: Manifest, plan: Plan) -> tuple[RunData, RunData]:
+    """Return two runs, cut into blocks of time. Errors: as of `queries.run`."""
+    if not (_has_exits(base) and _has_exits(new)):
+        return _read(connection, base, plan), _read(connection, new, plan)
+    fewest = min(base.exits.get("rows", 0), new.exits.get("rows", 0))
+    blocks = int(np.clip(fewest // _EXITS_OF_A_BLOCK, _LEAST_BLOCKS, _MOST_BLOCKS))
+    result = _run(
+        connection, "exits_by_block", base_run_id=base.run_id, new_run_id=new.run_id, blocks=blocks, top=_DETAILS,
+        **_asked(plan),
+    )  # fmt: skip
+    keyed = _keyed(result)
+    first, second = (_recording(connection, m, plan, blocks, keyed.get(m.run_id, ())) for m in (base, new))
+    return first, second
+
+
+def read_each(connection: StoreConnection, manifests: Iterable[Manifest], plan: Plan) -> tuple[RunData, ...]:
+    """Return runs as wholes: each of them is one sample. Errors: as of `queries.run`."""
+    return tuple(_read(connection, manifest, plan) for manifest in manifests)
+
+
+def _read(connection: StoreConnection, manifest: Manifest, plan: Plan) -> RunData:
+    if manifest.kind in READERS:
+        return READERS[manifest.kind](connection, manifest, recorded_s(manifest))
+    keyed: tuple[KeyedExits, ...] | None = None
+    if _has_exits(manifest):
+        result = _run(connection, "exits_by_key", run_id=manifest.run_id, **_asked(plan))
+        keyed = _keyed(result).get(manifest.run_id, ())
+    return _recording(connection, manifest, plan, 1, keyed)
+
+
+def _has_exits(manifest: Manifest) -> bool:
+    return manifest.kind == "recording" and "exits" in manifest.tables and manifest.unpaired is None
+
+
+def _run(connection: StoreConnection, name: str, **parameters: object) -> Result:
+    return queries.run(connection, queries.load(f"compare/{name}"), parameters)
+
+
+def _asked(plan: Plan) -> dict[str, bool]:
+    by = {f"by_{each}": each in plan.by for each in By if each is not By.REASON}
+    return {**by, "by_latency": plan.latency}
+
+
+def _keyed(result: Result) -> dict[str, tuple[KeyedExits, ...]]:
+    """Return the exits of each run by its id."""
+    found: dict[str, list[KeyedExits]] = {}
+    for values in result.rows:
+        row = dict(zip(result.names, values, strict=True))
+        exits = BlockOfExits(
+            np.array(row["block"], np.int64),
+            *(np.array(row[name], np.float64) for name in ("low_ns", "high_ns", "n", "sum_ns", "guest_ns")),
+        )
+        key = Key(**{name: row[name] for name in Key._fields})
+        found.setdefault(row["run_id"], []).append(KeyedExits(key, row["idle"], exits))
+    return {run_id: tuple(exits) for run_id, exits in found.items()}
+
+
+def _recording(
+    connection: StoreConnection, manifest: Manifest, plan: Plan, blocks: int, keyed: tuple[KeyedExits, ...] | None
+) -> RunData:
+    told = {f"{t.system}:{t.event}": t for t in manifest.tracepoints}
+    names = {t.event: name for name, t in told.items()} | {name: name for name in told}
+    events = {
+        names[asked]: _event_blocks(connection, manifest, told[names[asked]], blocks)
+        for asked in sorted(plan.events)
+        if asked in names and told[names[asked]].period
+    }
+    vcpus = _run(connection, "vcpus", run_id=manifest.run_id).rows[0][0] if keyed else None
+    return RunData(
+        manifest,
+        connection.catalogue.label(manifest.run_id),
+        blocks,
+        recorded_s(manifest),
+        _scaled(manifest, keyed),
+        events | {t.event: events[name] for name, t in told.items() if name in events},
+        vcpus=vcpus,
+    )
+
+
+def _scaled(manifest: Manifest, keyed: tuple[KeyedExits, ...] | None) -> tuple[KeyedExits, ...] | None:
+    """Return exits as so many as were sampled stand for; None: by a period that varied."""
+    tracepoint = manifest.tracepoint("kvm", "kvm_exit")
+    if keyed is None or tracepoint is None or tracepoint.period == 1:
+        return keyed
+    if tracepoint.period == 0:
+        return None
+    return tuple(
+        KeyedExits(each.key, each.idle, each.exits._replace(n=each.exits.n * tracepoint.period)) for each in keyed
+    )
+
+
+def _event_blocks(connection: StoreConnection, manifest: Manifest, tracepoint: Tracepoint, blocks: int) -> Floats:
+    """Count an event in each block of time."""
+    if blocks == 1 or not tracepoint.rows:
+        total = np.zeros(blocks)
+        total[0] = tracepoint.samples * tracepoint.period if blocks == 1 else 0
+        return total
+    first, last = manifest.first_ts_ns or 0, manifest.last_ts_ns or 0
+    view = connection.views.find(f"{tracepoint.system}__{tracepoint.event}")
+    name = quoted(view.name if view is not None else tracepoint.event)
+    counted = connection.query(
+        "SELECT least(floor((ts_ns - $first)::DOUBLE / $length * $blocks)::BIGINT, $blocks - 1) AS block, "  # noqa: S608 - a quoted name of a table of the store
+        f"count(*) AS n FROM {name} WHERE run_id = $run_id GROUP BY block ORDER BY block",
+        {"first": first, "length": max(last - first, 1), "blocks": blocks, "run_id": manifest.run_id},
+    )
+    total = np.zeros(blocks)
+    for block, n in counted.rows:
+        total[block] = n * tracepoint.period
+    return total
+
+
+def _seconds(manifest: Manifest) -> float | None:
+    ns = manifest.enabled_ns or manifest.elapsed_ns
+    return ns / 1e9 if ns else None
+
+
+def recorded_s(manifest: Manifest) -> float | None:
+    """Return how long the events were enabled in s, else from the first to the last; None: not told."""
+    ns = manifest.enabled_ns or manifest.elapsed_ns
+    return ns / 1e9 if ns else None

@@ -1,0 +1,118 @@
+"""From what the user names to a comparison: finds the runs, reads what is needed of them, and no more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from kvmtrace.compare import comparison
+from kvmtrace.compare.denominators import INJECTION
+from kvmtrace.compare.lines import Options
+from kvmtrace.compare.reading import Plan, read_each, read_pair
+from kvmtrace.compare.sides import Side
+from kvmtrace.compare.tables import EXIT, PORT_IO, wants_latency
+from kvmtrace.errors import UsageError
+from kvmtrace.exit_keys import By
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kvmtrace.compare.claims import Claim
+    from kvmtrace.compare.comparison import Comparison
+    from kvmtrace.compare.expressions import Expression
+    from kvmtrace.compare.run_data import RunData
+    from kvmtrace.store.connection import StoreConnection
+    from kvmtrace.store.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be compared; each of `base` and `new` names a run, or by KEY=VALUE all runs with that tag."""
+
+    base: tuple[str, ...]
+    new: tuple[str, ...]
+    options: Options = field(default_factory=Options)
+    claims: tuple[Claim, ...] = ()
+
+
+def answer(connection: StoreConnection, request: Request) -> Comparison:
+    """Compare. UsageError: a run, event or reason that is not there. StoreError: a run cannot be read."""
+    base, new = sides(connection, request, [each.expression for each in request.claims])
+    detailed = None
+    if all(run.keyed is not None for side in (base, new) for run in side.runs):
+        detailed = _detailed(connection, base), _detailed(connection, new)
+    return comparison.compare(base, new, detailed, request.options, request.claims)
+
+
+def sides(connection: StoreConnection, request: Request, expressions: Sequence[Expression]) -> tuple[Side, Side]:
+    """Return the two sides with what the options and `expressions` need of them. Errors: as of `answer`."""
+    base, new = runs_named(connection, request.base), runs_named(connection, request.new)
+    per = request.options.per
+    if per.event is not None:
+        _check_event(per.event, [*base, *new])
+    plan = _plan(request.options, expressions, [*base, *new])
+    if len(base) == len(new) == 1:
+        first, second = read_pair(connection, base[0], new[0], plan)
+        runs: tuple[Sequence[RunData], Sequence[RunData]] = [first], [second]
+    else:
+        runs = read_each(connection, base, plan), read_each(connection, new, plan)
+    work = per.work or (None, None)
+    made = [
+        Side(name, tuple(replace(run, work=done) for run in of_side))
+        for name, of_side, done in zip(("base", "new"), runs, work, strict=True)
+    ]
+    return made[0], made[1]
+
+
+def _plan(options: Options, expressions: Sequence[Expression], manifests: Sequence[Manifest]) -> Plan:
+    events = {EXIT, INJECTION, PORT_IO} | {name for each in expressions for name in each.events}
+    if options.per.event is not None:
+        events.add(options.per.event)
+    if options.events:
+        events |= {f"{t.system}:{t.event}" for m in manifests for t in m.tracepoints}
+    by = {By.REASON, *options.by} | {By.DETAIL for each in expressions if each.needs_details}
+    latency = wants_latency(options) or any(each.needs_latency for each in expressions)
+    return Plan(frozenset(by), frozenset(events), latency)
+
+
+def _check_event(name: str, manifests: Sequence[Manifest]) -> None:
+    """UsageError: no recording has the event; where counters are compared, they may."""
+    known = {each for m in manifests for t in m.tracepoints for each in (t.event, f"{t.system}:{t.event}")}
+    if name not in known and all(m.kind == "recording" for m in manifests):
+        near = get_close_matches(name, known, n=3, cutoff=0.4)
+        raise UsageError(
+            f"--per {name}: not recorded in any of the runs",
+            hint=f"nearest: {', '.join(near)}" if near else "second, guest-second, vcpu, work=N/M, or an event",
+        )
+
+
+def _detailed(connection: StoreConnection, side: Side) -> Side:
+    """Return the side with details told apart, without blocks of time."""
+    plan = Plan(by=frozenset({By.REASON, By.DETAIL}), latency=False)
+    runs = read_each(connection, [run.manifest for run in side.runs], plan)
+    return Side(side.name, tuple(_with_wholes(own, run) for own, run in zip(runs, side.runs, strict=True)))
+
+
+def _with_wholes(own: RunData, run: RunData) -> RunData:
+    """Return `own` with the events, work and time in the guest of `run`: the buckets do not tell these."""
+    events = {name: blocks.sum(keepdims=True) for name, blocks in run.events.items()}
+    return replace(own, events=events, work=run.work)
+
+
+def runs_named(connection: StoreConnection, names: Sequence[str]) -> list[Manifest]:
+    """Return the runs that names mean, each once, in their order. UsageError: a name means none, or several runs."""
+    found: dict[str, Manifest] = {}
+    for name in names:
+        tagged = _tagged(connection, name)
+        for manifest in tagged or [connection.catalogue.resolve(name)]:
+            found[manifest.run_id] = manifest
+    return list(found.values())
+
+
+def _tagged(connection: StoreConnection, name: str) -> list[Manifest]:
+    key, equals, value = name.partition("=")
+    catalogue = connection.catalogue
+    if not equals:
+        return []
+    return [m for m in catalogue.manifests() if catalogue.label(m.run_id).tags.get(key) == value]

@@ -1,0 +1,177 @@
+"""One run as a comparison sees it: sums over blocks of time, which are the samples within a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from kvmtrace.stats.blocks import draws
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from kvmtrace.exit_keys import Key
+    from kvmtrace.stats.estimates import Mean
+    from kvmtrace.store.label import Label
+    from kvmtrace.store.manifest import Manifest
+
+    Floats = NDArray[np.float64]
+
+Column = Literal["n", "timed", "sum_ns", "guest_ns"]
+Where = tuple[tuple[str, object], ...]
+"""Fields of `Key`, or `idle`, and the values that they must have; none: every exit."""
+
+REPLICAS = 2000
+"""Draws of the bootstrap: the standard error of an interval's end is then about 2% of its width."""
+
+
+class NotRecordedError(Exception):
+    """A run does not tell what is asked for: never 0."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+
+
+class BlockOfExits(NamedTuple):
+    """Exits of a key, one element for each block of time and bucket of latency in which there are any."""
+
+    block: NDArray[np.int64]
+    low_ns: Floats  # shortest latency; NaN: these have none that counts
+    high_ns: Floats
+    n: Floats
+    sum_ns: Floats
+    guest_ns: Floats  # NaN: not recorded
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedExits:
+    """The exits of one key."""
+
+    key: Key
+    idle: bool
+    exits: BlockOfExits
+
+    def matches(self, where: Where) -> bool:
+        """Tell whether these exits have the values that `where` asks for."""
+        return all((self.idle if name == "idle" else getattr(self.key, name)) == value for name, value in where)
+
+
+class Histogram(NamedTuple):
+    """Exits by block and latency."""
+
+    counts: Floats  # (blocks, buckets)
+    latency_ns: Floats  # (buckets,): middle of each, ascending
+
+
+@dataclass(frozen=True)
+class RunData:
+    """A run. Where `blocks` is 1, nothing is known of how its figures vary within it."""
+
+    manifest: Manifest
+    label: Label
+    blocks: int
+    seconds: float | None  # that it was recorded for; None: not recorded
+    keyed: tuple[KeyedExits, ...] | None = None  # None: exits were not recorded
+    events: Mapping[str, Floats] = field(default_factory=dict)  # by system:event: (blocks,)
+    figures: Mapping[str, Mean] = field(default_factory=dict)  # what somebody else worked out, by its name
+    unit_of: Mapping[str, str] = field(default_factory=dict)  # of figures; none: as the source gives none
+    vcpus: int | None = None
+    work: float | None = None  # units of work that it did, as the user said
+    block_lengths_s: Floats | None = None  # None: all blocks are equally long
+
+    @property
+    def title(self) -> str:
+        """What the run is called."""
+        return self.label.label or self.manifest.source.title
+
+    @cached_property
+    def whole(self) -> Floats:
+        """Weights that take each block once, (1, blocks)."""
+        return np.ones((1, self.blocks))
+
+    @cached_property
+    def without_each(self) -> Floats:
+        """Weights that leave out one block after the other, (blocks, blocks)."""
+        return 1 - np.eye(self.blocks)
+
+    def block_seconds(self) -> Floats:
+        """Return the length of each block in s. NotRecordedError: it is not known."""
+        if self.seconds is None:
+            raise NotRecordedError("how long was recorded")
+        if self.block_lengths_s is not None:
+            return self.block_lengths_s
+        return np.full(self.blocks, self.seconds / self.blocks)
+
+    def block_events(self, name: str) -> Floats:
+        """Return the events of each block. NotRecordedError: the event was not recorded."""
+        if name not in self.events:
+            raise NotRecordedError(name)
+        return self.events[name]
+
+    def block_exits(self, column: Column, where: Where = ()) -> Floats:
+        """Return a sum over exits of each block. NotRecordedError: exits were not recorded, or this of them not."""
+        parts = [each.exits for each in self.matching(where)]
+        total = np.zeros(self.blocks)
+        for exits in parts:
+            total += np.bincount(exits.block, _weights(exits, column), self.blocks)
+        if np.isnan(total).any():
+            raise NotRecordedError("the time in the guest" if column == "guest_ns" else "latencies")
+        return total
+
+    def histogram(self, where: Where = ()) -> Histogram:
+        """Return the latencies of exits by block. NotRecordedError: exits were not recorded."""
+        parts = [each.exits for each in self.matching(where)]
+        if not parts:
+            return Histogram(np.zeros((self.blocks, 0)), np.zeros(0))
+        block, middle, n = (
+            np.concatenate(columns)
+            for columns in zip(*((e.block, (e.low_ns + e.high_ns) / 2, e.n) for e in parts), strict=True)
+        )
+        timed = ~np.isnan(middle)
+        latency_ns, bucket = np.unique(middle[timed], return_inverse=True)
+        counts = np.zeros((self.blocks, len(latency_ns)))
+        np.add.at(counts, (block[timed], bucket), n[timed])
+        return _merged(Histogram(counts, latency_ns))
+
+    def matching(self, where: Where) -> list[KeyedExits]:
+        """Return the exits that `where` asks for. NotRecordedError: exits were not recorded."""
+        if self.keyed is None:
+            raise NotRecordedError("exits")
+        return [each for each in self.keyed if each.matches(where)]
+
+
+def _weights(exits: BlockOfExits, column: Column) -> Floats:
+    match column:
+        case "n":
+            return exits.n
+        case "timed":
+            return np.where(np.isnan(exits.low_ns), 0.0, exits.n)
+        case "sum_ns":
+            return np.where(np.isnan(exits.low_ns), 0.0, exits.sum_ns)
+        case "guest_ns":
+            return exits.guest_ns
+
+
+_BUCKETS_PER_POWER = 128
+
+
+def _merged(histogram: Histogram) -> Histogram:
+    """Return a histogram with at most 128 buckets for each power of two: each block has buckets of its own."""
+    if len(histogram.latency_ns) < 2:  # noqa: PLR2004 - nothing to merge
+        return histogram
+    number = np.floor(_BUCKETS_PER_POWER * np.log2(np.maximum(histogram.latency_ns, 1)))
+    first = np.flatnonzero(np.diff(number, prepend=-1))
+    counts = np.add.reduceat(histogram.counts, first, axis=1)
+    return Histogram(counts, np.maximum.reduceat(histogram.latency_ns, first))
+
+
+@lru_cache(maxsize=16)
+def drawn(blocks: int, length: int, seed: int) -> Floats:
+    """Return the weights of bootstrap draws, (REPLICAS, blocks)."""
+    return draws(blocks, length, replicas=REPLICAS, seed=seed)

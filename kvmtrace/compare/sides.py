@@ -1,0 +1,138 @@
+"""The runs of a side, and what a term is on two sides, with the interval that their samples allow.
+
+One run a side: samples are blocks of time within it, which says nothing of how runs differ from each other. Several
+runs on either side: each run is one sample, however long it is. Figures that somebody else worked out are taken with
+the ± and the n that stand beside them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kvmtrace.compare.run_data import NotRecordedError, RunData, drawn
+from kvmtrace.compare.terms import Events, Figure, Operation, Seconds
+from kvmtrace.stats import estimates, one_side
+from kvmtrace.stats.blocks import block_length
+from kvmtrace.stats.estimates import LEVEL, Estimate, Mean, Replicated
+
+if TYPE_CHECKING:
+    from kvmtrace.compare.terms import Term
+
+_SEEDS = {"base": 1, "new": 2}
+"""Of the draws: those of the two sides must not move together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One or many runs."""
+
+    name: str  # base or new
+    runs: tuple[RunData, ...]
+
+    def value(self, term: Term) -> float | None:
+        """Return a term on the runs taken together: its mean over them. NotRecordedError: a run does not tell it."""
+        values = self.values(term)
+        finite = [value for value in values if np.isfinite(value)]
+        return float(np.mean(finite)) if len(finite) == len(values) else None
+
+    def values(self, term: Term) -> list[float]:
+        """Return a term on each run. NotRecordedError: a run does not tell it."""
+        return [float(term.value(run, run.whole)[0]) for run in self.runs]
+
+    def replicated(self, term: Term) -> Replicated:
+        """Return a term on the only run, and on draws of its blocks."""
+        (run,) = self.runs
+        without = term.value(run, run.without_each)
+        # What a block adds to the term: the series whose memory the blocks that are drawn must keep.
+        usable = without if np.isfinite(without).all() else np.zeros(run.blocks)
+        length = _power_of_two(block_length(usable), run.blocks)
+        replicas = term.value(run, drawn(run.blocks, length, _SEEDS[self.name]))
+        return Replicated(float(term.value(run, run.whole)[0]), replicas, run.blocks / length)
+
+    def tells(self, term: Term) -> str | None:
+        """Return what of a term is not recorded on this side; None: everything is."""
+        try:
+            self.values(term)
+        except NotRecordedError as error:
+            return error.what
+        return None
+
+
+def _power_of_two(length: int, blocks: int) -> int:
+    """Return a length that few others need, so that draws serve many terms: never a shorter one."""
+    longer = 1 << (length - 1).bit_length()
+    return longer if longer * estimates.MIN_BLOCKS <= blocks else length
+
+
+def estimate(term: Term, base: Side, new: Side, level: float = LEVEL) -> Estimate:
+    """Return what a term is on two sides, and how sure its change is."""
+    lacking = {side.name: what for side in (base, new) if (what := side.tells(term)) is not None}
+    if lacking:
+        return _not_recorded(term, base, new, lacking, level)
+    if len(base.runs) > 1 or len(new.runs) > 1:
+        return estimates.between_runs(_finite(base.values(term)), _finite(new.values(term)), level)
+    means = [_mean(term, side.runs[0]) for side in (base, new)]
+    if all(mean is not None and mean.stderr is not None for mean in means):
+        return estimates.from_means(means[0], means[1], level)  # type: ignore[arg-type] # none of them is None
+    if min(base.runs[0].blocks, new.runs[0].blocks) > 1:
+        return estimates.within_runs(base.replicated(term), new.replicated(term), level)
+    return estimates.single(_only(base.values(term)[0]), _only(new.values(term)[0]), level)
+
+
+def alone(term: Term, side: Side, level: float = LEVEL) -> Estimate:
+    """Return what a term is on one side: its value and interval stand as those of `new`, and of the difference to 0."""
+    what = side.tells(term)
+    if what is not None:
+        return _not_recorded(term, side, side, {side.name: what}, level)
+    if len(side.runs) > 1:
+        return one_side.of_runs(_finite(side.values(term)), level)
+    mean = _mean(term, side.runs[0])
+    if mean is not None and mean.stderr is not None:
+        return one_side.of_mean(mean, level)
+    if side.runs[0].blocks > 1:
+        return one_side.of_run(side.replicated(term), level)
+    return estimates.single(None, _only(side.values(term)[0]))
+
+
+def _only(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _finite(values: list[float]) -> list[float]:
+    return [value for value in values if np.isfinite(value)]
+
+
+def _not_recorded(term: Term, base: Side, new: Side, lacking: dict[str, str], level: float) -> Estimate:
+    values = [None if side.name in lacking else side.value(term) for side in (base, new)]
+    missing = "; ".join(f"{what} was not recorded on the {name} side" for name, what in lacking.items())
+    return Estimate(
+        values[0],
+        values[1],
+        None,
+        None,
+        None,
+        None,
+        None,
+        "none",
+        len(base.runs),
+        len(new.runs),
+        "runs",
+        level,
+        missing,
+    )
+
+
+def _mean(term: Term, run: RunData) -> Mean | None:
+    """Return a figure with the ± that its source gives; None: the term is no such figure."""
+    match term:
+        case Figure(name):
+            return run.figures.get(name)
+        case Operation("/", Events(name), Seconds()) if run.seconds:
+            # The ± of repeats is of the count; the time of a repeat stands beside it without one.
+            mean = run.figures.get(name)
+            stderr = None if mean is None or mean.stderr is None else mean.stderr / run.seconds
+            return None if mean is None else Mean(mean.value / run.seconds, stderr, mean.n)
+    return None
