@@ -6,6 +6,7 @@
 #     make types          mypy
 #     make tests          pytest, with the built wheel
 #     make test-models    every model against its published figures, with five seeds
+#     make test-statistics  how often intervals and verdicts of comparisons are right, in hundreds of trials
 #     make fuzz           damaged inputs of every format (FUZZ_SECONDS=600 for longer)
 #     make bench          times and memory beside perf and trace-cmd (BENCH=400k: a quick look, BENCH=40M: large files)
 #     make format         format the code and mend what ruff can mend
@@ -22,7 +23,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RECORDINGS := tests/data/recordings
 DEMO := demo
 
-.PHONY: help demo test lint types tests test-models fuzz bench format docs constraints clean
+.PHONY: help demo test lint types tests test-models test-statistics fuzz bench format docs constraints clean
 .NOTPARALLEL:
 
 help:
@@ -69,6 +70,9 @@ tests: $(VENV)/.development
 
 test-models: $(VENV)/.development
 	$(BIN)/pytest -n $(JOBS) -m models
+
+test-statistics: $(VENV)/.development
+	$(BIN)/pytest -n $(JOBS) -m statistics
 
 fuzz: $(VENV)/.development
 	PYTHONPATH=tests $(BIN)/python -m tests.fuzz $(FUZZ_SECONDS)

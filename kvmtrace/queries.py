@@ -17,7 +17,7 @@ from kvmtrace.store.manifest import events_table
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from kvmtrace.store.connection import Result, StoreConnection
+    from kvmtrace.store.connection import Columns, Result, StoreConnection
     from kvmtrace.store.manifest import Manifest
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "catalogue",
     "check_result",
     "check_statement",
+    "columns",
     "execute",
     "load",
     "run",
@@ -147,6 +148,16 @@ def _naming(query: Query) -> Iterator[None]:
         raise UsageError(f"{query.path}: {error.message}", hint=hint or None) from None
 
 
+def columns(connection: StoreConnection, query: Query, parameters: Mapping[str, object] | None = None) -> Columns:
+    """Run a query whose result has many rows. UsageError: as `run`."""
+    binding = bind(connection, query, parameters or {})
+    check_statement(connection, query)
+    with _naming(query):
+        result = connection.columns(query.sql, binding.values, fields=query.fields)
+    check_result(query, result)
+    return result
+
+
 def check_statement(connection: StoreConnection, query: Query) -> None:
     """Check the SELECT of a query without running it. UsageError: its header lies about it, or it has no order."""
     with _naming(query):
@@ -166,7 +177,7 @@ def check_statement(connection: StoreConnection, query: Query) -> None:
                 query.refuse(1, f"{kind}: {table} is declared and not read")
 
 
-def check_result(query: Query, result: Result) -> None:
+def check_result(query: Query, result: Result | Columns) -> None:
     """Check the columns of a result against the header. UsageError: they differ."""
     found = list(zip(result.names, result.types, strict=True))
     for column, (name, type_) in zip(query.columns, found, strict=False):

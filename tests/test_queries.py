@@ -43,6 +43,8 @@ PARAMETERS = {
         "by_cpu": "false",
         "by_latency": "true",
     },
+    "whatif/injections": {"run_id": "interrupts", "blocks": "2"},
+    "whatif/interrupts": {"run_id": "interrupts"},
     "preempted-by": {"run_id": "interrupts"},
     "interrupt-chain": {"run_id": "interrupts"},
     "interrupt-chain-summary": {"run_id": "interrupts"},

@@ -47,8 +47,13 @@ def _percentile_ns(share: float) -> Callable[[Where], Term]:
     return lambda where: terms.Percentile(share, where or NOT_IDLE)
 
 
+def _exits_to_userspace(where: Where) -> Term:
+    return terms.Exits("userspace", where)
+
+
 _FUNCTIONS: dict[str, Callable[[Where], Term]] = {
     "exits": _exits,
+    "exits_to_userspace": _exits_to_userspace,
     "time_ns": _time_ns,
     "mean_ns": _mean_ns,
     "p50_ns": _percentile_ns(0.5),

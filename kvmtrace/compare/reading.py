@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from kvmtrace.store.connection import Result, StoreConnection
+    from kvmtrace.store.connection import Columns, StoreConnection
     from kvmtrace.store.manifest import Manifest, Tracepoint
 
     Floats = NDArray[np.float64]
@@ -46,7 +46,7 @@ def read_pair(connection: StoreConnection, base: Manifest, new: Manifest, plan: 
         return _read(connection, base, plan), _read(connection, new, plan)
     fewest = min(base.exits.get("rows", 0), new.exits.get("rows", 0))
     blocks = int(np.clip(fewest // _EXITS_OF_A_BLOCK, _LEAST_BLOCKS, _MOST_BLOCKS))
-    result = _run(
+    result = _columns(
         connection, "exits_by_block", base_run_id=base.run_id, new_run_id=new.run_id, blocks=blocks, top=_DETAILS,
         **_asked(plan),
     )  # fmt: skip
@@ -65,7 +65,7 @@ def _read(connection: StoreConnection, manifest: Manifest, plan: Plan) -> RunDat
         return READERS[manifest.kind](connection, manifest, recorded_s(manifest))
     keyed: tuple[KeyedExits, ...] | None = None
     if _has_exits(manifest):
-        result = _run(connection, "exits_by_key", run_id=manifest.run_id, **_asked(plan))
+        result = _columns(connection, "exits_by_key", run_id=manifest.run_id, **_asked(plan))
         keyed = _keyed(result).get(manifest.run_id, ())
     return _recording(connection, manifest, plan, 1, keyed)
 
@@ -74,8 +74,8 @@ def _has_exits(manifest: Manifest) -> bool:
     return manifest.kind == "recording" and "exits" in manifest.tables and manifest.unpaired is None
 
 
-def _run(connection: StoreConnection, name: str, **parameters: object) -> Result:
-    return queries.run(connection, queries.load(f"compare/{name}"), parameters)
+def _columns(connection: StoreConnection, name: str, **parameters: object) -> Columns:
+    return queries.columns(connection, queries.load(f"compare/{name}"), parameters)
 
 
 def _asked(plan: Plan) -> dict[str, bool]:
@@ -83,18 +83,39 @@ def _asked(plan: Plan) -> dict[str, bool]:
     return {**by, "by_latency": plan.latency}
 
 
-def _keyed(result: Result) -> dict[str, tuple[KeyedExits, ...]]:
+def _keyed(result: Columns) -> dict[str, tuple[KeyedExits, ...]]:
     """Return the exits of each run by its id."""
+    columns = result.arrays
+    number = columns["key_number"].filled()
+    first = np.flatnonzero(np.diff(number, prepend=0))
     found: dict[str, list[KeyedExits]] = {}
-    for values in result.rows:
-        row = dict(zip(result.names, values, strict=True))
-        exits = BlockOfExits(
-            np.array(row["block"], np.int64),
-            *(np.array(row[name], np.float64) for name in ("low_ns", "high_ns", "n", "sum_ns", "guest_ns")),
-        )
-        key = Key(**{name: row[name] for name in Key._fields})
-        found.setdefault(row["run_id"], []).append(KeyedExits(key, row["idle"], exits))
+    for start, end in zip(first, np.append(first[1:], len(number)), strict=True):
+        rows = slice(int(start), int(end))
+        key = Key(**{name: _plain(columns[name][start]) for name in Key._fields})
+        exits = KeyedExits(key, bool(columns["idle"][start]), _exits({name: c[rows] for name, c in columns.items()}))
+        found.setdefault(str(columns["run_id"][start]), []).append(exits)
     return {run_id: tuple(exits) for run_id, exits in found.items()}
+
+
+def _exits(columns: dict[str, np.ma.MaskedArray[Any, np.dtype[Any]]]) -> BlockOfExits:
+    n = columns["n"].filled().astype(np.float64)
+    block = columns["block"].filled() if "block" in columns else np.zeros(len(n), np.int64)
+    told = {name: _told(columns.get(name)) for name in ("guest_ns", "userspace")}
+    return BlockOfExits(block, columns["timed"].filled(), n, columns["sum_ns"].filled(0).astype(np.float64), **told)
+
+
+def _told(column: np.ma.MaskedArray[Any, np.dtype[Any]] | None) -> Floats | None:
+    """Return sums, of exits of which some are told; None: none is."""
+    if column is None or np.ma.getmaskarray(column).all():
+        return None
+    values: Floats = np.nan_to_num(column.filled(0).astype(np.float64))
+    return values
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - a cell of any type, as Python has it
+    if value is np.ma.masked:
+        return None
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _recording(
@@ -107,7 +128,7 @@ def _recording(
         for asked in sorted(plan.events)
         if asked in names and told[names[asked]].period
     }
-    vcpus = _run(connection, "vcpus", run_id=manifest.run_id).rows[0][0] if keyed else None
+    vcpus = _vcpus(connection, manifest) if keyed else None
     return RunData(
         manifest,
         connection.catalogue.label(manifest.run_id),
@@ -119,15 +140,24 @@ def _recording(
     )
 
 
+def _vcpus(connection: StoreConnection, manifest: Manifest) -> int | None:
+    vcpus: int | None = queries.run(connection, queries.load("compare/vcpus"), {"run_id": manifest.run_id}).rows[0][0]
+    return vcpus
+
+
 def _scaled(manifest: Manifest, keyed: tuple[KeyedExits, ...] | None) -> tuple[KeyedExits, ...] | None:
-    """Return exits as so many as were sampled stand for; None: by a period that varied."""
+    """Return exits as so many as were sampled stand for; None: by a period that varied.
+
+    Which of them went to userspace is not known: that is an event of its own, of which others were sampled.
+    """
     tracepoint = manifest.tracepoint("kvm", "kvm_exit")
     if keyed is None or tracepoint is None or tracepoint.period == 1:
         return keyed
     if tracepoint.period == 0:
         return None
     return tuple(
-        KeyedExits(each.key, each.idle, each.exits._replace(n=each.exits.n * tracepoint.period)) for each in keyed
+        KeyedExits(each.key, each.idle, each.exits._replace(n=each.exits.n * tracepoint.period, userspace=None))
+        for each in keyed
     )
 
 

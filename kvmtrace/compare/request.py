@@ -11,7 +11,7 @@ from kvmtrace.compare.denominators import INJECTION
 from kvmtrace.compare.lines import Options
 from kvmtrace.compare.reading import Plan, read_each, read_pair
 from kvmtrace.compare.sides import Side
-from kvmtrace.compare.tables import EXIT, PORT_IO, wants_latency
+from kvmtrace.compare.tables import EXIT, PORT_IO, USERSPACE, wants_latency
 from kvmtrace.errors import UsageError
 from kvmtrace.exit_keys import By
 
@@ -66,7 +66,7 @@ def sides(connection: StoreConnection, request: Request, expressions: Sequence[E
 
 
 def _plan(options: Options, expressions: Sequence[Expression], manifests: Sequence[Manifest]) -> Plan:
-    events = {EXIT, INJECTION, PORT_IO} | {name for each in expressions for name in each.events}
+    events = {EXIT, INJECTION, PORT_IO, USERSPACE} | {name for each in expressions for name in each.events}
     if options.per.event is not None:
         events.add(options.per.event)
     if options.events:

@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-Column = Literal["n", "timed", "sum_ns", "guest_ns"]
+Column = Literal["n", "timed", "sum_ns", "guest_ns", "userspace"]
+_NOT_TOLD = {"guest_ns": "the time in the guest", "userspace": "exits to userspace"}
 Where = tuple[tuple[str, object], ...]
 """Fields of `Key`, or `idle`, and the values that they must have; none: every exit."""
 
 REPLICAS = 2000
 """Draws of the bootstrap: the standard error of an interval's end is then about 2% of its width."""
+_BUCKETS_PER_POWER = 64
+"""Buckets of latency for each power of two: 1.1% wide, and told by the mean of what is in them."""
 
 
 class NotRecordedError(Exception):
@@ -42,11 +45,11 @@ class BlockOfExits(NamedTuple):
     """Exits of a key, one element for each block of time and bucket of latency in which there are any."""
 
     block: NDArray[np.int64]
-    low_ns: Floats  # shortest latency; NaN: these have none that counts
-    high_ns: Floats
+    timed: NDArray[np.bool_]  # they have a latency that counts; others are apart
     n: Floats
-    sum_ns: Floats
-    guest_ns: Floats  # NaN: not recorded
+    sum_ns: Floats  # 0 where they are not timed
+    guest_ns: Floats | None = None  # None: not recorded, of any of them
+    userspace: Floats | None = None  # exits that went to the VMM; None: likewise
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class Histogram(NamedTuple):
     """Exits by block and latency."""
 
     counts: Floats  # (blocks, buckets)
-    latency_ns: Floats  # (buckets,): middle of each, ascending
+    latency_ns: Floats  # (buckets,): mean of each, ascending
 
 
 @dataclass(frozen=True)
@@ -120,8 +123,6 @@ class RunData:
         total = np.zeros(self.blocks)
         for exits in parts:
             total += np.bincount(exits.block, _weights(exits, column), self.blocks)
-        if np.isnan(total).any():
-            raise NotRecordedError("the time in the guest" if column == "guest_ns" else "latencies")
         return total
 
     def histogram(self, where: Where = ()) -> Histogram:
@@ -129,15 +130,17 @@ class RunData:
         parts = [each.exits for each in self.matching(where)]
         if not parts:
             return Histogram(np.zeros((self.blocks, 0)), np.zeros(0))
-        block, middle, n = (
+        block, n, sum_ns = (
             np.concatenate(columns)
-            for columns in zip(*((e.block, (e.low_ns + e.high_ns) / 2, e.n) for e in parts), strict=True)
+            for columns in zip(*((e.block[e.timed], e.n[e.timed], e.sum_ns[e.timed]) for e in parts), strict=True)
         )
-        timed = ~np.isnan(middle)
-        latency_ns, bucket = np.unique(middle[timed], return_inverse=True)
-        counts = np.zeros((self.blocks, len(latency_ns)))
-        np.add.at(counts, (block[timed], bucket), n[timed])
-        return _merged(Histogram(counts, latency_ns))
+        latency_ns = sum_ns / n
+        bucket = np.floor(_BUCKETS_PER_POWER * np.log2(np.maximum(latency_ns, 1)))
+        buckets, place = np.unique(bucket, return_inverse=True)
+        counts = np.bincount(block * len(buckets) + place, n, self.blocks * len(buckets))
+        means = np.bincount(place, sum_ns) / np.bincount(place, n) if len(place) else np.zeros(0)
+        by_block: Floats = counts.astype(np.float64).reshape(self.blocks, len(buckets))
+        return Histogram(by_block, means)
 
     def matching(self, where: Where) -> list[KeyedExits]:
         """Return the exits that `where` asks for. NotRecordedError: exits were not recorded."""
@@ -148,27 +151,14 @@ class RunData:
 
 def _weights(exits: BlockOfExits, column: Column) -> Floats:
     match column:
-        case "n":
-            return exits.n
+        case "n" | "sum_ns":
+            return getattr(exits, column)  # type: ignore[no-any-return]
         case "timed":
-            return np.where(np.isnan(exits.low_ns), 0.0, exits.n)
-        case "sum_ns":
-            return np.where(np.isnan(exits.low_ns), 0.0, exits.sum_ns)
-        case "guest_ns":
-            return exits.guest_ns
-
-
-_BUCKETS_PER_POWER = 128
-
-
-def _merged(histogram: Histogram) -> Histogram:
-    """Return a histogram with at most 128 buckets for each power of two: each block has buckets of its own."""
-    if len(histogram.latency_ns) < 2:  # noqa: PLR2004 - nothing to merge
-        return histogram
-    number = np.floor(_BUCKETS_PER_POWER * np.log2(np.maximum(histogram.latency_ns, 1)))
-    first = np.flatnonzero(np.diff(number, prepend=-1))
-    counts = np.add.reduceat(histogram.counts, first, axis=1)
-    return Histogram(counts, np.maximum.reduceat(histogram.latency_ns, first))
+            return exits.n * exits.timed
+    told: Floats | None = getattr(exits, column)
+    if told is None:
+        raise NotRecordedError(_NOT_TOLD[column])
+    return told
 
 
 @lru_cache(maxsize=16)

@@ -7,20 +7,25 @@ the ± and the n that stand beside them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kvmtrace.compare.run_data import NotRecordedError, RunData, drawn
-from kvmtrace.compare.terms import Events, Figure, Operation, Seconds
+from kvmtrace.compare.terms import Events, Exits, Figure, Operation, Seconds, percentiles_of
 from kvmtrace.stats import estimates, one_side
 from kvmtrace.stats.blocks import block_length
 from kvmtrace.stats.estimates import LEVEL, Estimate, Mean, Replicated
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kvmtrace.compare.terms import Term
 
+_EXITS_BEYOND = 5
+"""Exits that must lie on either side of a percentile before it has an interval."""
 _SEEDS = {"base": 1, "new": 2}
 """Of the draws: those of the two sides must not move together."""
 
@@ -74,6 +79,9 @@ def estimate(term: Term, base: Side, new: Side, level: float = LEVEL) -> Estimat
         return _not_recorded(term, base, new, lacking, level)
     if len(base.runs) > 1 or len(new.runs) > 1:
         return estimates.between_runs(_finite(base.values(term)), _finite(new.values(term)), level)
+    if few := _too_few_exits(term, (base, new)):
+        points = estimates.single(_only(base.values(term)[0]), _only(new.values(term)[0]), level)
+        return replace(points, missing=few)
     means = [_mean(term, side.runs[0]) for side in (base, new)]
     if all(mean is not None and mean.stderr is not None for mean in means):
         return estimates.from_means(means[0], means[1], level)  # type: ignore[arg-type] # none of them is None
@@ -89,12 +97,25 @@ def alone(term: Term, side: Side, level: float = LEVEL) -> Estimate:
         return _not_recorded(term, side, side, {side.name: what}, level)
     if len(side.runs) > 1:
         return one_side.of_runs(_finite(side.values(term)), level)
+    if few := _too_few_exits(term, (side,)):
+        return replace(estimates.single(None, _only(side.values(term)[0]), level), missing=few)
     mean = _mean(term, side.runs[0])
     if mean is not None and mean.stderr is not None:
         return one_side.of_mean(mean, level)
     if side.runs[0].blocks > 1:
         return one_side.of_run(side.replicated(term), level)
     return estimates.single(None, _only(side.values(term)[0]))
+
+
+def _too_few_exits(term: Term, sides: Sequence[Side]) -> str | None:
+    """Say that a percentile has too few exits beyond it to be more than the latency of a few; None: it has enough."""
+    for each in percentiles_of(term):
+        needed = math.ceil(_EXITS_BEYOND / min(each.share, 1 - each.share) - 1e-9)
+        found = [round(side.values(Exits("timed", each.where))[0]) for side in sides]
+        if min(found) < needed:
+            which = " and ".join(f"{n:,}" for n in found)
+            return f"too few exits for p{each.share * 100:g}: need {needed:,}, found {which}"
+    return None
 
 
 def _only(value: float) -> float | None:

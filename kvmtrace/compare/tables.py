@@ -33,6 +33,7 @@ _KEY_FIELDS = {
 PORT_IO = "kvm_pio"
 """Accesses to ports are the guest's own work: where they change, the work changed, whatever the host does."""
 EXIT = "kvm_exit"
+USERSPACE = "kvm_userspace_exit"
 _PERCENTILES = {"p50": 0.5, "p99": 0.99}
 Keyed = tuple["Key", bool, "Where"]
 """A key, whether its exits are idle, and what tells them apart."""
@@ -77,6 +78,11 @@ class Tables:
             if self._have(PORT_IO):
                 without = terms.Operation("-", exits, terms.Events(PORT_IO))
                 yield self._line("exits without port I/O", words, terms.over(without, injected), without)
+        if self._have(USERSPACE) and any(_total(side, terms.Events(USERSPACE)) for side in self._sides):
+            yield self._line(
+                "exits to userspace", f"per {per.words}", terms.over(terms.Events(USERSPACE), per.term),
+                terms.Events(USERSPACE),
+            )  # fmt: skip
 
     def _all_exits(self) -> Term | None:
         if self._all("keyed"):
@@ -128,6 +134,7 @@ class Tables:
         counted = [self._keyed(key, idle, f"per {per.words}", terms.over(terms.Exits("n", where), per.term), where)
                    for key, idle, where in keys]  # fmt: skip
         yield Section(f"Exits per {per.words}", "exits", f"per {per.words}", by, tuple(counted))
+        yield from self._of_userspace(keys)
         costly = [(key, idle, where) for key, idle, where in keys if self.options.with_idle or not idle]
         every: Where = () if self.options.with_idle else NOT_IDLE
         unit = f"ns per {per.words}"
@@ -138,6 +145,21 @@ class Tables:
                        for key, idle, where in costly]  # fmt: skip
         yield Section(f"Time out of the guest per {per.words}", "out_of_guest_ns", unit, by, tuple(time_lines))
         yield from self._latencies(costly, every)
+
+    def _of_userspace(self, keys: list[Keyed]) -> Iterator[Section]:
+        """Give the exits that went to the VMM, of keys that have any; nothing where a side does not tell."""
+        per = self.options.per
+        lines = []
+        for key, idle, where in keys:
+            term = terms.Exits("userspace", where)
+            counts = [_total(side, term) for side in self._sides]
+            if None in counts:
+                return
+            if any(counts):
+                line = self._line("", f"per {per.words}", terms.over(term, per.term), term)
+                lines.append(replace(line, key=key, idle=idle))
+        unit = f"per {per.words}"
+        yield Section(f"Exits to userspace {unit}", "userspace_exits", unit, self.options.by, tuple(lines))
 
     def _latencies(self, keys: list[Keyed], every: Where) -> Iterator[Section]:
         def section(title: str, quantity: str, of: _TermOf) -> Section:

@@ -152,3 +152,13 @@ class Operation:
 def over(left: Term, right: Term) -> Term:
     """Return the ratio of two terms."""
     return Operation("/", left, right)
+
+
+def percentiles_of(term: Term) -> list[Percentile]:
+    """Return the percentiles that a term is made of."""
+    match term:
+        case Percentile():
+            return [term]
+        case Operation(_, left, right):
+            return [*percentiles_of(left), *percentiles_of(right)]
+    return []

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from kvmtrace.compare.run_data import NotRecordedError
 
 if TYPE_CHECKING:
@@ -81,7 +79,7 @@ class _Sums(NamedTuple):
 
 def waterfall(base: Side, new: Side, per: Term, *, with_idle: bool) -> Waterfall:
     """Return the steps from one side to the other. NotRecordedError: exits or `per` are not recorded on a side."""
-    before, after = (_by_cause(side, per, with_idle=with_idle) for side in (base, new))
+    before, after = _alike(*(_by_cause(side, per, with_idle=with_idle) for side in (base, new)))
     unknown = _subtracted(after.pop(None, _Sums()), before.pop(None, _Sums()))
     causes = dict.fromkeys([*before, *after])
     steps = [step for cause in causes if cause for step in _steps(cause, before.get(cause), after.get(cause))]
@@ -114,6 +112,29 @@ def _by_cause(side: Side, per: Term, *, with_idle: bool) -> dict[Cause | None, _
     return dict(sums)
 
 
+_ByCause = dict["Cause | None", _Sums]
+
+
+def _alike(before: _ByCause, after: _ByCause) -> tuple[_ByCause, _ByCause]:
+    """Return the sums with the details of a reason left out where one side alone has exits of it without a detail.
+
+    Their details are not recorded there (an MSR that a fast path handles before the exit's event): told apart, what
+    one side names would seem gone, and what the other does not name new.
+    """
+    nameless = [{c.reason for c in side if c and c.detail_kind is None} for side in (before, after)]
+    detailed = [{c.reason for c in side if c and c.detail_kind is not None} for side in (before, after)]
+    merged = (nameless[0] ^ nameless[1]) & (detailed[0] | detailed[1])
+    return _merged(before, merged), _merged(after, merged)
+
+
+def _merged(sums: _ByCause, reasons: set[str | None]) -> _ByCause:
+    together: dict[Cause | None, _Sums] = defaultdict(_Sums)
+    for cause, own in sums.items():
+        kept = Cause(cause.reason) if cause and cause.reason in reasons else cause
+        together[kept] = _Sums(*(a + b for a, b in zip(together[kept], own, strict=True)))
+    return dict(together)
+
+
 def _cause(key: Key) -> Cause | None:
     if key.reason is None or key.detail_capped:
         return None
@@ -122,7 +143,7 @@ def _cause(key: Key) -> Cause | None:
 
 def _sums(each: KeyedExits, *, with_idle: bool) -> _Sums:
     exits = each.exits
-    timed = ~np.isnan(exits.low_ns) & (with_idle or not each.idle)
+    timed = exits.timed & (with_idle or not each.idle)
     return _Sums(float(exits.n.sum()), float(exits.n[timed].sum()), float(exits.sum_ns[timed].sum()))
 
 

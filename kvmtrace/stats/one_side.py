@@ -29,7 +29,7 @@ def of_run(side: Replicated, level: float = LEVEL) -> Estimate:
     if not (math.isfinite(side.value) and np.isfinite(side.replicas).all()):
         return _point(None, WITHIN, n, "blocks", level, "some blocks have no value")
     error = float(np.std(side.replicas, ddof=1)) * math.sqrt(side.blocks / (side.blocks - 1))
-    return _by_t(side.value, error, side.blocks - 1, WITHIN, n, "blocks", level)
+    return _by_t(side.value, error, (side.blocks - 1) / 2, WITHIN, n, "blocks", level)
 
 
 def of_runs(values: Sequence[float], level: float = LEVEL) -> Estimate:

@@ -4,6 +4,7 @@ Mann and Whitney's test by scipy; shift and interval by Hodges and Lehmann, "Est
 tests", Annals of Mathematical Statistics 34 (1963): the interval holds each shift that the test does not reject.
 """
 
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -38,6 +39,7 @@ def shift(
     return float(np.median(pairs)), (float(pairs[cut - 1]), float(pairs[-cut]))
 
 
+@cache
 def _rejected(base: int, new: int, alpha: float) -> int:
     """Return how many values of U, from 0 up, the two-sided test at `alpha` rejects: found by halving."""
     low, high = 0, base * new // 2

@@ -61,9 +61,10 @@ def verdict(
 ) -> Verdict:
     """Say what `estimate` shows, of magnitude and significance both.
 
-    Significant is a p below 1 - `level`: `adjusted_p` (of `holm`) or, where that is None (the one primary measure),
-    the estimate's own. Magnitude is the estimate's: the ratio's distance from 1, or, where there is no ratio with an
-    interval, the difference as a share of base. The intervals are each measure's own, not adjusted for their number.
+    Significant is a p of at most 1 - `level`: `adjusted_p` (of `holm`) or, where that is None (the one primary
+    measure), the estimate's own. Magnitude is the estimate's: the ratio's distance from 1, or, where there is no ratio
+    with an interval, the difference as a share of base. The intervals are each measure's own, not adjusted for their
+    number.
     The first that holds is said:
 
     1. a side is None: NOT_RECORDED
@@ -82,7 +83,7 @@ def verdict(
     p = estimate.p if adjusted_p is None else adjusted_p
     if p is None or estimate.p is None or estimate.difference is None or estimate.difference_interval is None:
         return Verdict.NO_INTERVAL
-    significant = p < 1 - level
+    significant = 1 - p >= level
     if estimate.base == 0:
         if significant:
             return Verdict.NEW

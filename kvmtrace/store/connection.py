@@ -7,9 +7,10 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import duckdb
+import numpy as np
 
 from kvmtrace.errors import StoreError, UsageError
 from kvmtrace.store import guard, manifest_tables
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kvmtrace.store.guard import Statement
+
+_T = TypeVar("_T")
 
 Fields = dict[str, dict[str, str]]
 """Columns that tables must have, with their DuckDB types, by table: null where no run has them.
@@ -36,6 +39,15 @@ class Result:
     names: list[str] = field(default_factory=list)
     types: list[str] = field(default_factory=list)
     rows: list[tuple[Any, ...]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Columns:
+    """What a statement gave, as an array for each column; masked where it is null. `types` as of `Result`."""
+
+    names: list[str]
+    types: list[str]
+    arrays: dict[str, np.ma.MaskedArray[Any, np.dtype[Any]]]
 
 
 class StoreConnection:
@@ -72,23 +84,40 @@ class StoreConnection:
 
         UsageError: the statement may not or cannot run. StoreError: files of the store cannot be read.
         """
+        statement, given = self._prepared(sql, parameters, fields)
+        result = self._interruptible(
+            lambda: self._run(statement, given, lambda names, types, done: Result(names, types, done.fetchall()))
+        )
+        return _plan(result) if statement.explained else result
+
+    def columns(
+        self, sql: str, parameters: Mapping[str, object] | None = None, *, fields: Fields | None = None
+    ) -> Columns:
+        """Run one statement as `query` does, for results of many rows. Errors: as of `query`."""
+        statement, given = self._prepared(sql, parameters, fields)
+        return self._interruptible(lambda: self._run(statement, given, _columns))
+
+    def _prepared(
+        self, sql: str, parameters: Mapping[str, object] | None, fields: Fields | None
+    ) -> tuple[Statement, dict[str, object]]:
         statement = self.check(sql)
         given = dict(parameters or {})
         if given.keys() != statement.parameters:
             raise UsageError(f"expected values for {_names(statement.parameters)}, found {_names(given)}")
         self._make_views(statement, fields or {})
-        result = self._interruptible(lambda: self._run(statement, given))
-        return _plan(result) if statement.explained else result
+        return statement, given
 
-    def _run(self, statement: Statement, parameters: dict[str, object]) -> Result:
+    def _run(
+        self, statement: Statement, parameters: dict[str, object], fetched: Callable[[list[str], list[str], Any], _T]
+    ) -> _T:
         try:
             executed = self._connection.execute(statement.parsed, parameters or None)
             names, types = [d[0] for d in executed.description], [str(d[1]) for d in executed.description]
-            return Result(names, types, executed.fetchall())
+            return fetched(names, types, executed)
         except duckdb.Error as error:
             raise self._said(error) from None
 
-    def _interruptible(self, work: Callable[[], Result]) -> Result:
+    def _interruptible(self, work: Callable[[], _T]) -> _T:
         """Do `work` on a thread of its own: Ctrl-C reaches this one at once, while DuckDB would look for it rarely."""
         with ThreadPoolExecutor(1, thread_name_prefix="kvmtrace-sql") as thread:
             future = thread.submit(work)
@@ -170,6 +199,10 @@ def _locked_connection(store: Path, spill: str) -> duckdb.DuckDBPyConnection:
 
 def _names(names: Mapping[str, object] | set[str]) -> str:
     return ", ".join(f"${name}" for name in sorted(names)) or "no parameter"
+
+
+def _columns(names: list[str], types: list[str], executed: Any) -> Columns:  # noqa: ANN401 - duckdb is not typed
+    return Columns(names, types, {name: np.ma.asarray(array) for name, array in executed.fetchnumpy().items()})
 
 
 def _plan(result: Result) -> Result:

@@ -19,12 +19,13 @@
 -- column vm_id VARCHAR: VM.
 -- column vcpu INTEGER: vCPU number within its VM.
 -- column cpu INTEGER: CPU of the exit.
--- column block BIGINT[]: Number of the block, from 0: one for each row below.
--- column low_ns BIGINT[]: Shortest latency; null: no latency, or suspect.
--- column high_ns BIGINT[]: Longest latency.
--- column n BIGINT[]: Exits.
--- column sum_ns DOUBLE[]: Sum of the latencies, of exits that have one and are not suspect.
--- column guest_ns DOUBLE[]: Sum of the time in the guest before these exits; null: not recorded.
+-- column block BIGINT: Number of the block, from 0.
+-- column timed BOOLEAN: The exits have a latency and are not suspect; others are not in sum_ns.
+-- column key_number BIGINT: Number of the key: all columns before the block.
+-- column n BIGINT: Exits, of one bucket of latency where these are kept apart.
+-- column userspace BIGINT: Those that went to the VMM; null: not recorded.
+-- column sum_ns DOUBLE: Sum of the latencies.
+-- column guest_ns DOUBLE: Sum of the time in the guest before these exits; null: not recorded.
 WITH
 spans AS (
     SELECT
@@ -54,13 +55,15 @@ cut AS (
         e.idle,
         e.reason,
         e.guest_ns,
+        e.userspace,
         CASE WHEN $by_detail THEN e.detail_kind END AS detail_kind,
         CASE WHEN $by_detail THEN e.detail END AS detail,
         CASE WHEN $by_vm THEN e.vm_id END AS vm_id,
         CASE WHEN $by_vcpu THEN e.vcpu END AS vcpu,
         CASE WHEN $by_cpu THEN e.cpu END AS cpu,
         (e.exit_ts_ns::DOUBLE - s.first_ts_ns) / s.length_ns AS place,
-        CASE WHEN NOT e.suspect THEN e.latency_ns END AS latency_ns
+        CASE WHEN NOT e.suspect THEN e.latency_ns END AS latency_ns,
+        CASE WHEN e.userspace THEN 1 WHEN NOT e.userspace AND NOT e.suspect THEN 0 END AS to_userspace
     FROM exits AS e
     INNER JOIN spans AS s ON e.run_id = s.run_id
     WHERE e.run_id IN ($base_run_id, $new_run_id)
@@ -76,6 +79,7 @@ placed AS (
     FROM cut
 ),
 
+-- 64 buckets of latency for each power of two, each 1.1% wide.
 counted AS (
     SELECT
         run_id,
@@ -89,11 +93,10 @@ counted AS (
         block,
         timed,
         bucket,
-        min(latency_ns) AS low_ns,
-        max(latency_ns) AS high_ns,
         count(*) AS n,
-        sum(latency_ns)::DOUBLE AS sum_ns,
-        sum(guest_ns)::DOUBLE AS guest_ns
+        sum(to_userspace) AS userspace,
+        sum(latency_ns::DOUBLE) AS sum_ns,
+        sum(guest_ns::DOUBLE) AS guest_ns
     FROM placed
     GROUP BY ALL
 ),
@@ -110,9 +113,10 @@ named AS (
         c.vcpu,
         c.cpu,
         c.block,
-        c.low_ns,
-        c.high_ns,
+        c.timed,
+        c.bucket,
         c.n,
+        c.userspace,
         c.sum_ns,
         c.guest_ns,
         c.detail IS NOT NULL AND d.detail IS NULL AS detail_capped
@@ -132,12 +136,16 @@ SELECT
     vm_id,
     vcpu,
     cpu,
-    list(block ORDER BY block ASC, low_ns ASC NULLS LAST, high_ns ASC) AS block,
-    list(low_ns ORDER BY block ASC, low_ns ASC NULLS LAST, high_ns ASC) AS low_ns,
-    list(high_ns ORDER BY block ASC, low_ns ASC NULLS LAST, high_ns ASC) AS high_ns,
-    list(n ORDER BY block ASC, low_ns ASC NULLS LAST, high_ns ASC) AS n,
-    list(sum_ns ORDER BY block ASC, low_ns ASC NULLS LAST, high_ns ASC) AS sum_ns,
-    list(guest_ns ORDER BY block ASC, low_ns ASC NULLS LAST, high_ns ASC) AS guest_ns
+    block,
+    timed,
+    dense_rank() OVER (
+        ORDER BY run_id, idle, reason, detail_kind, detail, detail_name, detail_capped, vm_id, vcpu, cpu
+    ) AS key_number,
+    sum(n)::BIGINT AS n,
+    sum(userspace)::BIGINT AS userspace,
+    sum(sum_ns) AS sum_ns,
+    sum(guest_ns) AS guest_ns
 FROM named
-GROUP BY run_id, idle, reason, detail_kind, detail, detail_name, detail_capped, vm_id, vcpu, cpu
-ORDER BY ALL
+GROUP BY
+    run_id, idle, reason, detail_kind, detail, detail_name, detail_capped, vm_id, vcpu, cpu, block, timed, bucket
+ORDER BY key_number ASC, block ASC, timed ASC, bucket ASC NULLS LAST

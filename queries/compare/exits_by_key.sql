@@ -16,12 +16,11 @@
 -- column vm_id VARCHAR: VM.
 -- column vcpu INTEGER: vCPU number within its VM.
 -- column cpu INTEGER: CPU of the exit.
--- column block BIGINT[]: 0: one for each row below.
--- column low_ns BIGINT[]: Shortest latency; null: no latency, or suspect.
--- column high_ns BIGINT[]: Longest latency.
--- column n BIGINT[]: Exits.
--- column sum_ns DOUBLE[]: Sum of the latencies, of exits that have one and are not suspect.
--- column guest_ns DOUBLE[]: Null: the buckets do not tell the time in the guest.
+-- column timed BOOLEAN: The exits have a latency and are not suspect; others are not in sum_ns.
+-- column n BIGINT: Exits, of one bucket of latency where these are kept apart.
+-- column userspace BIGINT: Those that went to the VMM; null: not recorded.
+-- column sum_ns DOUBLE: Sum of the latencies.
+-- column key_number BIGINT: Number of the key: all columns before it but timed.
 WITH
 counted AS (
     SELECT
@@ -37,9 +36,8 @@ counted AS (
         CASE WHEN $by_cpu THEN cpu END AS cpu,
         CASE WHEN $by_latency AND NOT suspect THEN bucket_low_ns END AS bucket,
         NOT suspect AND bucket_low_ns IS NOT NULL AS timed,
-        min(CASE WHEN NOT suspect THEN min_ns END) AS low_ns,
-        max(CASE WHEN NOT suspect THEN max_ns END) AS high_ns,
         sum(n)::BIGINT AS n,
+        sum(CASE WHEN userspace THEN n WHEN NOT userspace AND NOT suspect THEN 0 END)::BIGINT AS userspace,
         sum(CASE WHEN NOT suspect THEN sum_ns END)::DOUBLE AS sum_ns
     FROM latency_buckets
     WHERE run_id = $run_id
@@ -57,12 +55,12 @@ SELECT
     vm_id,
     vcpu,
     cpu,
-    list(0::BIGINT ORDER BY low_ns ASC NULLS LAST, high_ns ASC) AS block,
-    list(low_ns ORDER BY low_ns ASC NULLS LAST, high_ns ASC) AS low_ns,
-    list(high_ns ORDER BY low_ns ASC NULLS LAST, high_ns ASC) AS high_ns,
-    list(n ORDER BY low_ns ASC NULLS LAST, high_ns ASC) AS n,
-    list(sum_ns ORDER BY low_ns ASC NULLS LAST, high_ns ASC) AS sum_ns,
-    list(NULL::DOUBLE ORDER BY low_ns ASC NULLS LAST, high_ns ASC) AS guest_ns
+    timed,
+    n,
+    userspace,
+    sum_ns,
+    dense_rank() OVER (
+        ORDER BY run_id, idle, reason, detail_kind, detail, detail_name, detail_capped, vm_id, vcpu, cpu
+    ) AS key_number
 FROM counted
-GROUP BY run_id, idle, reason, detail_kind, detail, detail_name, detail_capped, vm_id, vcpu, cpu
-ORDER BY ALL
+ORDER BY key_number ASC, timed ASC, bucket ASC NULLS LAST
