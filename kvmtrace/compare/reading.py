@@ -14,7 +14,7 @@ from kvmtrace.exit_keys import By, Key
 from kvmtrace.store.views import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -86,15 +86,24 @@ def _asked(plan: Plan) -> dict[str, bool]:
 def _keyed(result: Columns) -> dict[str, tuple[KeyedExits, ...]]:
     """Return the exits of each run by its id."""
     columns = result.arrays
-    number = columns["key_number"].filled()
-    first = np.flatnonzero(np.diff(number, prepend=0))
+    first = _first_of_each_key([columns[name] for name in ("run_id", "idle", *Key._fields)])
     found: dict[str, list[KeyedExits]] = {}
-    for start, end in zip(first, np.append(first[1:], len(number)), strict=True):
+    for start, end in zip(first, np.append(first[1:], len(columns["n"])), strict=True):
         rows = slice(int(start), int(end))
         key = Key(**{name: _plain(columns[name][start]) for name in Key._fields})
         exits = KeyedExits(key, bool(columns["idle"][start]), _exits({name: c[rows] for name, c in columns.items()}))
         found.setdefault(str(columns["run_id"][start]), []).append(exits)
     return {run_id: tuple(exits) for run_id, exits in found.items()}
+
+
+def _first_of_each_key(columns: Sequence[np.ma.MaskedArray[Any, np.dtype[Any]]]) -> NDArray[np.int64]:
+    """Return where the next key begins, in rows that are sorted by key."""
+    rows = len(columns[0])
+    differs = np.arange(rows) == 0
+    for column in columns:
+        null, values = np.ma.getmaskarray(column), column.data
+        differs[1:] |= (null[1:] != null[:-1]) | (~null[1:] & (values[1:] != values[:-1]))
+    return np.flatnonzero(differs)
 
 
 def _exits(columns: dict[str, np.ma.MaskedArray[Any, np.dtype[Any]]]) -> BlockOfExits:

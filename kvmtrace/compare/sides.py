@@ -104,7 +104,7 @@ def alone(term: Term, side: Side, level: float = LEVEL) -> Estimate:
         return one_side.of_mean(mean, level)
     if side.runs[0].blocks > 1:
         return one_side.of_run(side.replicated(term), level)
-    return estimates.single(None, _only(side.values(term)[0]))
+    return replace(estimates.single(None, _only(side.values(term)[0]), level), missing="a single figure")
 
 
 def _too_few_exits(term: Term, sides: Sequence[Side]) -> str | None:

@@ -21,7 +21,6 @@
 -- column cpu INTEGER: CPU of the exit.
 -- column block BIGINT: Number of the block, from 0.
 -- column timed BOOLEAN: The exits have a latency and are not suspect; others are not in sum_ns.
--- column key_number BIGINT: Number of the key: all columns before the block.
 -- column n BIGINT: Exits, of one bucket of latency where these are kept apart.
 -- column userspace BIGINT: Those that went to the VMM; null: not recorded.
 -- column sum_ns DOUBLE: Sum of the latencies.
@@ -138,14 +137,25 @@ SELECT
     cpu,
     block,
     timed,
-    dense_rank() OVER (
-        ORDER BY run_id, idle, reason, detail_kind, detail, detail_name, detail_capped, vm_id, vcpu, cpu
-    ) AS key_number,
-    sum(n)::BIGINT AS n,
-    sum(userspace)::BIGINT AS userspace,
-    sum(sum_ns) AS sum_ns,
-    sum(guest_ns) AS guest_ns
+    n,
+    userspace::BIGINT AS userspace,
+    sum_ns,
+    guest_ns
 FROM named
-GROUP BY
-    run_id, idle, reason, detail_kind, detail, detail_name, detail_capped, vm_id, vcpu, cpu, block, timed, bucket
-ORDER BY key_number ASC, block ASC, timed ASC, bucket ASC NULLS LAST
+ORDER BY
+    run_id ASC,
+    idle ASC,
+    reason ASC NULLS LAST,
+    detail_kind ASC NULLS LAST,
+    detail ASC NULLS LAST,
+    detail_capped ASC,
+    vm_id ASC NULLS LAST,
+    vcpu ASC NULLS LAST,
+    cpu ASC NULLS LAST,
+    block ASC,
+    timed ASC,
+    bucket ASC NULLS LAST,
+    n ASC,
+    sum_ns ASC NULLS LAST,
+    guest_ns ASC NULLS LAST,
+    userspace ASC NULLS LAST

@@ -20,7 +20,6 @@
 -- column n BIGINT: Exits, of one bucket of latency where these are kept apart.
 -- column userspace BIGINT: Those that went to the VMM; null: not recorded.
 -- column sum_ns DOUBLE: Sum of the latencies.
--- column key_number BIGINT: Number of the key: all columns before it but timed.
 WITH
 counted AS (
     SELECT
@@ -58,9 +57,17 @@ SELECT
     timed,
     n,
     userspace,
-    sum_ns,
-    dense_rank() OVER (
-        ORDER BY run_id, idle, reason, detail_kind, detail, detail_name, detail_capped, vm_id, vcpu, cpu
-    ) AS key_number
+    sum_ns
 FROM counted
-ORDER BY key_number ASC, timed ASC, bucket ASC NULLS LAST
+ORDER BY
+    idle ASC,
+    reason ASC NULLS LAST,
+    detail_kind ASC NULLS LAST,
+    detail ASC NULLS LAST,
+    detail_name ASC NULLS LAST,
+    detail_capped ASC,
+    vm_id ASC NULLS LAST,
+    vcpu ASC NULLS LAST,
+    cpu ASC NULLS LAST,
+    timed ASC,
+    bucket ASC NULLS LAST
