@@ -87,6 +87,7 @@ format: $(VENV)/.development
 docs: $(VENV)/.development
 	$(BIN)/python -m tests.generated_docs
 	PYTHONPATH=tests $(BIN)/python -m tests.generated_models
+	PYTHONPATH=tests $(BIN)/python -m tests.generated_claims
 
 # A fresh environment, so that nothing is pinned that the project does not need.
 constraints: FRESH := $(VENV)/fresh
