@@ -22,7 +22,10 @@ def p_value(base: NDArray[np.float64], new: NDArray[np.float64]) -> float:
 
     Exact; where values are equal, by permutation (all of them up to 9,999, else as many at a fixed seed).
     """
-    if len(np.unique(np.concatenate((base, new)))) < len(base) + len(new):
+    different = len(np.unique(np.concatenate((base, new))))
+    if different == 1:
+        return 1.0
+    if different < len(base) + len(new):
         method = stats.PermutationMethod(n_resamples=_RESAMPLES, rng=np.random.default_rng(1))
         return min(1.0, float(stats.mannwhitneyu(new, base, method=method).pvalue))
     return float(stats.mannwhitneyu(new, base, method=_method(len(base), len(new))).pvalue)
