@@ -13,7 +13,7 @@ from kvmtrace.cli import run
 from kvmtrace.errors import InputError, UsageError
 from kvmtrace.synth import model_file
 from kvmtrace.synth.model_file import Model, parse, read
-from kvmtrace.synth.places import line_of, lines_of_keys
+from kvmtrace.toml_places import line_of, lines_of_keys
 
 PATH = Path("mine.toml")
 TEXT = """\

@@ -3,7 +3,6 @@
 header.py           what a model says of itself: sources, variants, published figures
 model.py            what an engine runs: machine, exits, workload, with their bounds
 model_file.py       a TOML file → a model, or the line that is wrong
-places.py           where in a TOML file a key stands
 engines/            the dynamics: operation-loop, interrupts, scheduler, counters
 draws.py            random integers that are the same on every machine
 costs.py            a cost's min, mean, max and deviation → a bounded distribution

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kvmtrace.checked_toml import unknown, wrong
 from kvmtrace.recording import EventKind
 from kvmtrace.synth import event_formats
 from kvmtrace.synth.machine import byte_order
-from kvmtrace.synth.model import Choice, Event, FieldValue, Setting, Share, unknown, wrong
+from kvmtrace.synth.model import Choice, Event, FieldValue, Setting, Share
 from kvmtrace.tracepoints import FieldShape, field_symbols
 from kvmtrace.tracepoints.records import FieldLayout
 

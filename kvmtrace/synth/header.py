@@ -8,7 +8,7 @@ applies_when = "…"                where the optimisation does anything
 [variants.NAME]                   what it is, and what differs: any of platform, exits, sequences, workload
 [[published]]                     a figure of the source that the model must reproduce
 [[assumed]]                       what no source says, and why it is so here
-[effect]                          whether the effect is local to single exits
+[effect]                          effect.py: whether the effect is local to single exits, and what it does to them
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from kvmtrace.synth.model import Name, NotNegative, Seconds, Strict, Text, unknown, wrong
+from kvmtrace.checked_toml import Strict, Text, unknown, wrong
+from kvmtrace.synth.effect import Effect
+from kvmtrace.synth.model import Name, NotNegative, Seconds
 
 
 class Source(Strict):
@@ -70,13 +72,6 @@ class Assumed(Strict):
     because: Text
 
 
-class Effect(Strict):
-    """Whether the optimisation acts on single exits (local), on the whole (global), or outside exits."""
-
-    scope: Literal["local", "global", "outside exits"]
-    because: Text
-
-
 class Variant(Strict):
     """One side of a model: what differs from what the file says for all."""
 
@@ -112,4 +107,8 @@ class Header(Strict):
                 name = getattr(figure, key)
                 if name is not None and name not in self.variants:
                     raise unknown(name, set(self.variants), "variant", "published", str(index), key)
+        for key in ("base", "new"):
+            name = getattr(self.effect, key)
+            if name is not None and name not in self.variants:
+                raise unknown(name, set(self.variants), "variant", "effect", key)
         return self

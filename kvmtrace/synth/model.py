@@ -12,13 +12,12 @@ Units: a cost says its own; other keys end in theirs.
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from math import sqrt
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, model_validator
 
+from kvmtrace.checked_toml import Strict, Text, wrong
 from kvmtrace.synth import costs
 from kvmtrace.synth.event_formats import release
 
@@ -28,7 +27,6 @@ _MOST_PS = 10**16  # of one cost: sums of them stay far below 2^63
 _SLOWEST_CYCLE_PS = 10**6
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
-Text = Annotated[str, Field(min_length=1)]
 Line = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 CounterName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w:./ -]*$", max_length=100)]
 EventName = Annotated[str, Field(pattern=r"^\w+:\w+$")]
@@ -36,34 +34,6 @@ Weight = Annotated[float, Field(ge=0, le=1e12)]
 Seconds = Annotated[float, Field(gt=0, le=1e6)]
 Share = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class Strict(BaseModel):
-    """A table of which every key is known: an unknown one is an error that names the nearest."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys(cls, table: Any) -> Any:  # noqa: ANN401 - whatever stands in the file
-        if isinstance(table, dict):
-            known = {field.alias or name for name, field in cls.model_fields.items()}
-            for key in table:
-                if key not in known:
-                    raise unknown(str(key), known, "key")
-        return table
-
-
-def unknown(name: str, known: set[str], what: str, *place: str) -> PydanticCustomError:
-    """Return the error for a name that is not among the known ones; `place` is where in the table it stands."""
-    near = get_close_matches(name, sorted(known), n=1)
-    expected = f"did you mean {near[0]}?" if near else "expected one of " + ", ".join(sorted(known))
-    return wrong(f"unknown {what} {name!r}: {expected}", *(place or (name,)))
-
-
-def wrong(message: str, *place: str) -> PydanticCustomError:
-    """Return an error about the key at `place`, below the table that is validated."""
-    return PydanticCustomError("model", "{text}", {"text": message, "place": place})
 
 
 class Cost(Strict):
@@ -165,7 +135,7 @@ class Event(Strict):
     event: EventName
     at: Share  # part of the exit's time that lies before it
     chance: Share = 1.0
-    fields: dict[str, FieldValue] = {}
+    fields: dict[str, FieldValue] = Field(default_factory=dict)
 
 
 class Exit(Strict):
@@ -173,9 +143,9 @@ class Exit(Strict):
 
     reason: Text  # as the print fmt of the kernel names it
     cost: Cost  # time out of the guest
-    fields: dict[str, FieldValue] = {}  # of the exit's own event, beside reason, vCPU and isa
-    entry_fields: dict[str, FieldValue] = {}
-    events: list[Event] = []
+    fields: dict[str, FieldValue] = Field(default_factory=dict)  # of the exit's own event, beside reason, vCPU and isa
+    entry_fields: dict[str, FieldValue] = Field(default_factory=dict)
+    events: list[Event] = Field(default_factory=list)
     entry: bool = True  # false: the guest goes on, and no event of an entry fires
 
 
@@ -198,7 +168,7 @@ class Platform(Strict):
     cpus: Annotated[int, Field(ge=1, le=4096)]
     vms: Annotated[int, Field(ge=1, le=64)] = 1
     vcpus: Annotated[int, Field(ge=1, le=1024)] = 1  # of each VM
-    events: list[EventName] = []  # enabled beside those that the model fires
+    events: list[EventName] = Field(default_factory=list)  # enabled beside those that the model fires
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -221,6 +191,6 @@ class Setting(Strict):
     """One variant of a model, whole: what an engine runs."""
 
     platform: Platform
-    exits: dict[Name, Exit] = {}
-    sequences: dict[Name, Sequence] = {}
+    exits: dict[Name, Exit] = Field(default_factory=dict)
+    sequences: dict[Name, Sequence] = Field(default_factory=dict)
     workload: Workload

@@ -22,12 +22,13 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from kvmtrace import schema
+from kvmtrace.checked_toml import Strict, unknown, wrong
 from kvmtrace.errors import UsageError
 from kvmtrace.recording import Facts, TableSet
 from kvmtrace.synth import machine
 from kvmtrace.synth.draws import Draws
 from kvmtrace.synth.engine import Engine, Run
-from kvmtrace.synth.model import CounterName, Name, NotNegative, Setting, Strict, Workload, unknown, wrong
+from kvmtrace.synth.model import CounterName, Name, NotNegative, Setting, Workload
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from kvmtrace.checked_toml import Strict, unknown, wrong
 from kvmtrace.synth.exit_scripts import compiled
-from kvmtrace.synth.model import Arrivals, Cost, Name, Setting, Share, Strict, Workload, unknown, wrong
+from kvmtrace.synth.model import Arrivals, Cost, Name, Setting, Share, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

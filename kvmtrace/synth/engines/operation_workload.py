@@ -26,8 +26,9 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from kvmtrace.checked_toml import Strict, Text, unknown, wrong
 from kvmtrace.synth.exit_scripts import compiled
-from kvmtrace.synth.model import Cost, Event, Name, Setting, Strict, Text, Weight, Workload, unknown, wrong
+from kvmtrace.synth.model import Cost, Event, Name, Setting, Weight, Workload
 
 _WAYS = ("guest", "until", "exit", "events", "interrupts", "wakes")
 _OF_EXITS = ("exit", "interrupts", "wakes")

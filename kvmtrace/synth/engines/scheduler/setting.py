@@ -13,9 +13,10 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from kvmtrace.checked_toml import Strict, wrong
 from kvmtrace.synth.engines.scheduler.parameters import EXITS, Parameters, Policy
 from kvmtrace.synth.exit_scripts import compiled
-from kvmtrace.synth.model import NotNegative, Setting, Strict, Workload, wrong
+from kvmtrace.synth.model import NotNegative, Setting, Workload
 
 GIVEN = frozenset({"prev", "next", "state"})
 SWITCH = "switch"
