@@ -1,0 +1,170 @@
+"""Conditions of a model's file: an SQL expression over one exit and its own events, parsed before it is put anywhere.
+
+The text of a user's file never becomes part of a statement. DuckDB parses it; the tree is looked through (one
+expression of comparisons, arithmetic and a few functions); each name in it must be a column that is offered here; and
+what goes into the statement is the expression as DuckDB prints that tree.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from kvmtrace import schema
+from kvmtrace.errors import KvmtraceError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from kvmtrace.store.connection import StoreConnection
+
+EXIT = "whatif_exit"
+"""What the statement calls the exit whose columns a condition speaks of."""
+INTERRUPTS_OF = "whatif_interrupts"
+"""What it calls the interrupts of that exit, of queries/whatif/interrupts.sql."""
+INTERRUPTS = frozenset({"interrupt_pending", "interrupt_nested", "interrupt_level", "interrupt_accepted"})
+"""Columns of them."""
+COLUMNS = frozenset(column.name for column in schema.TABLES["exits"].columns) | INTERRUPTS
+"""What a condition can say of an exit without naming an event."""
+COUNT = "n"
+"""Of an event's fields: how many of it fired in the exit."""
+
+_CLASSES = frozenset(
+    {"BETWEEN", "CASE", "CAST", "COLUMN_REF", "COMPARISON", "CONJUNCTION", "CONSTANT", "FUNCTION", "OPERATOR", "TYPE"}
+)
+_FUNCTIONS = frozenset(
+    {"+", "-", "*", "/", "//", "%", "&", "|", "<<", ">>", "~", "~~", "!~~", "~~*", "!~~*", "xor"}
+    | {"abs", "ceil", "contains", "ends_with", "floor", "greatest", "least", "length", "lower", "regexp_matches"}
+    | {"round", "starts_with", "upper"}
+)
+_HEX = re.compile(r"(?<![\w'.])0[xX][0-9a-fA-F]+")
+
+
+class ConditionError(KvmtraceError):
+    """A condition cannot be used; whoever knows the file says where it stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition as it goes into a statement, and what it reads."""
+
+    sql: str
+    columns: frozenset[str]  # of the exit
+    fields: frozenset[tuple[str, str]]  # of events: tracepoint's name and field
+
+
+def parsed(connection: StoreConnection, text: str, events: Collection[str]) -> Condition:
+    """Return the condition in `text`, which may speak of `events` (names without their system).
+
+    ConditionError: it is no condition, or speaks of what is not offered.
+    """
+    if found := _HEX.search(text):
+        raise ConditionError(f"SQL has no hexadecimal numbers: {found[0]} is {int(found[0], 16)}")
+    statement = _tree(connection, f"SELECT\n{text}\n")
+    node = statement["statements"][0]["node"]
+    plain = _tree(connection, "SELECT 1")["statements"][0]["node"]
+    expressions = node.pop("select_list", [])
+    plain.pop("select_list")
+    if len(expressions) != 1 or expressions[0].get("alias") or node != plain:
+        raise ConditionError("expected one condition of an exit, found more than an expression")
+    columns: set[str] = set()
+    fields: set[tuple[str, str]] = set()
+    for part in _parts(expressions[0]):
+        _check(part)
+        if part.get("class") == "COLUMN_REF":
+            _place(part, events, columns, fields)
+    counted = _with_counts(connection, expressions[0])
+    node["select_list"] = [counted]
+    sql = connection.query("SELECT json_deserialize_sql($tree::JSON)", {"tree": json.dumps(statement)}).rows[0][0]
+    return Condition(str(sql).removeprefix("SELECT "), frozenset(columns), frozenset(fields))
+
+
+def _tree(connection: StoreConnection, sql: str) -> dict[str, Any]:
+    """Return the syntax tree of `sql`, which is a value here and does not run."""
+    try:
+        text = connection.query("SELECT json_serialize_sql($sql)", {"sql": sql}).rows[0][0]
+        tree: dict[str, Any] = json.loads(text)
+    except RecursionError:
+        raise ConditionError("the condition is nested too deeply") from None
+    except KvmtraceError as error:
+        raise ConditionError(error.message) from None
+    if tree["error"] or len(tree["statements"]) != 1:
+        said = " ".join(str(tree.get("error_message", "not one statement")).split())
+        raise ConditionError(f"expected a condition in SQL: {said}")
+    _without_places(tree)
+    return tree
+
+
+def _without_places(tree: dict[str, Any]) -> None:
+    """Forget where in the text each part stood: equal trees are equal then."""
+    for part in _parts(tree):
+        part.pop("query_location", None)
+        part.pop("query_location_length", None)
+
+
+def _parts(tree: object) -> Iterator[dict[str, Any]]:
+    waiting = [tree]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            yield value
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+
+
+def _check(part: Mapping[str, Any]) -> None:
+    kind = part.get("class")
+    if kind is not None and kind not in _CLASSES:
+        raise ConditionError(f"a condition has no {str(kind).lower().replace('_', ' ')}: it speaks of one exit")
+    if kind == "FUNCTION" and part["function_name"] not in _FUNCTIONS:
+        near = get_close_matches(part["function_name"], _FUNCTIONS, n=1)
+        hint = f"nearest: {near[0]}" if near else "known: " + ", ".join(sorted(f for f in _FUNCTIONS if f.isalpha()))
+        raise ConditionError(f"a condition has no function {part['function_name']}", hint=hint)
+
+
+def _place(part: dict[str, Any], events: Collection[str], columns: set[str], fields: set[tuple[str, str]]) -> None:
+    """Say whose column a name is. ConditionError: nobody's."""
+    names = [str(name) for name in part["column_names"]]
+    if len(names) == 1:
+        name = names[0].lower()
+        if name not in COLUMNS:
+            near = get_close_matches(name, COLUMNS, n=1)
+            raise ConditionError(
+                f"an exit has no column {names[0]!r}",
+                hint=f"nearest: {near[0]}" if near else "docs/store.md lists the columns of exits",
+            )
+        columns.add(name)
+        part["column_names"] = [INTERRUPTS_OF if name in INTERRUPTS else EXIT, name]
+    elif len(names) == 2 and names[0] in events:  # noqa: PLR2004 - event and field
+        fields.add((names[0], names[1]))
+    else:
+        near = get_close_matches(names[0], events, n=1)
+        raise ConditionError(
+            f"{'.'.join(names)}: expected a column of the exit, or FIELD of an event that stands in needs",
+            hint=f"nearest: {near[0]}" if near else "needs: " + (", ".join(sorted(events)) or "none"),
+        )
+
+
+def _with_counts(connection: StoreConnection, expression: dict[str, Any]) -> dict[str, Any]:
+    """Return the expression in which no event counts as 0, not as null."""
+    template = _tree(connection, f"SELECT coalesce(e.{COUNT}, 0)")["statements"][0]["node"]["select_list"][0]
+
+    def counted(value: Any) -> Any:  # noqa: ANN401 - any part of a tree
+        if isinstance(value, list):
+            return [counted(part) for part in value]
+        if not isinstance(value, dict):
+            return value
+        names = value.get("column_names")
+        if value.get("class") == "COLUMN_REF" and names and names[0] not in {EXIT, INTERRUPTS_OF} and names[1] == COUNT:
+            copy = json.loads(json.dumps(template))
+            (reference,) = (part for part in _parts(copy) if part.get("class") == "COLUMN_REF")
+            reference["column_names"] = names
+            return {**copy, "alias": ""}
+        return {key: counted(part) for key, part in value.items()}
+
+    result: dict[str, Any] = counted(expression)
+    return result
