@@ -5,7 +5,8 @@
     ├── InputError            3   a file that cannot be read as a recording: names file and place
     │   └── UnknownFormatError    none of the formats that are read
     ├── StoreError            3   the store cannot be read or written
-    └── CheckFailedError      1   the work was done and a check that was asked for failed
+    ├── CheckFailedError      1   the work was done and a check that was asked for failed
+    └── UndecidedError        4   the work was done and what was recorded does not decide a check
 
 Trouble inside a recording that leaves the rest readable is no exception but a `recording.Note`.
 Anything else is a bug and keeps its traceback.
@@ -65,3 +66,9 @@ class CheckFailedError(KvmtraceError):
     """A check that the user asked for failed."""
 
     exit_code = ExitCode.CHECK_FAILED
+
+
+class UndecidedError(KvmtraceError):
+    """What was recorded does not decide a check that the user asked for."""
+
+    exit_code = ExitCode.UNDECIDED

@@ -102,6 +102,19 @@ def test_a_name_that_no_run_has_is_refused_and_the_nearest_named(text: str, hint
     assert caught.value.hint == hint
 
 
+def test_a_reason_that_the_kernel_knows_may_never_have_occurred() -> None:
+    sides = [side(name, run(keyed("npf", [5]), reasons=frozenset({"npf", "shutdown"}))) for name in ("base", "new")]
+    found = check(claim("exits('shutdown') <= 0"), sides[0], sides[1], 0.95)
+    assert (found.value, found.outcome) == (0, Outcome.SUPPORTED)
+
+
+def test_a_detail_that_no_run_has_is_refused() -> None:
+    made = side("base", run(keyed("npf", [5], detail_kind="gpa", detail=1, detail_name="APIC_EOI")))
+    with pytest.raises(UsageError, match="no run of either side has the detail of npf 'APIC_EIO'") as caught:
+        check(claim("exits('npf', 'APIC_EIO') < 1"), made, made, 0.95)
+    assert caught.value.hint == "nearest: APIC_EOI"
+
+
 def test_what_must_be_read_for_an_expression_is_told() -> None:
     read = Expression('p99_ns("MSR_WRITE", "IA32_TSC_DEADLINE") / kvm_exit + "kvm:kvm_msr"')
     assert (read.reasons, read.events) == ({"MSR_WRITE"}, {"kvm_exit", "kvm:kvm_msr"})

@@ -10,11 +10,11 @@ from __future__ import annotations
 import ast
 import operator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from kvmtrace.compare.expressions import Expression, parsed
+from kvmtrace.compare.names import check_names
 from kvmtrace.compare.sides import Side, alone, estimate
 from kvmtrace.errors import UsageError
 
@@ -127,23 +127,3 @@ def _outcome(said: Claim, value: float | None, interval: Interval | None, found:
     if len(held) > 1:
         return Outcome.UNDECIDED
     return Outcome.SUPPORTED if held.pop() else Outcome.CONTRADICTED
-
-
-def check_names(expression: Expression, base: Side, new: Side) -> None:
-    """UsageError: an exit reason, an event or a figure of an expression is in no run of either side."""
-    runs = [run for side in (base, new) for run in side.runs]
-    reasons = {str(each.key.reason) for run in runs for each in run.keyed or ()}
-    events = {name for run in runs for name in run.events}
-    events |= {name for run in runs for t in run.manifest.tracepoints for name in (t.event, f"{t.system}:{t.event}")}
-    figures = {name for run in runs for name in run.figures}
-    for kind, asked, known in (
-        ("exit reason", expression.reasons, reasons),
-        ("event", expression.events, events),
-        ("figure", expression.figures, figures),
-    ):
-        for name in sorted(asked - known):
-            near = get_close_matches(name, known, n=3, cutoff=0.4)
-            raise UsageError(
-                f"{expression.text!r}: no run of either side has the {kind} {name!r}",
-                hint=f"nearest: {', '.join(near)}" if near else None,
-            )

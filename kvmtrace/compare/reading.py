@@ -146,12 +146,20 @@ def _recording(
         _scaled(manifest, keyed),
         events | {t.event: events[name] for name, t in told.items() if name in events},
         vcpus=vcpus,
+        reasons=_known_reasons(connection, manifest),
     )
 
 
 def _vcpus(connection: StoreConnection, manifest: Manifest) -> int | None:
     vcpus: int | None = queries.run(connection, queries.load("compare/vcpus"), {"run_id": manifest.run_id}).rows[0][0]
     return vcpus
+
+
+def _known_reasons(connection: StoreConnection, manifest: Manifest) -> frozenset[str]:
+    if "symbols" not in manifest.tables:
+        return frozenset()
+    named = queries.run(connection, queries.load("compare/known_reasons"), {"run_id": manifest.run_id})
+    return frozenset(name for (name,) in named.rows)
 
 
 def _scaled(manifest: Manifest, keyed: tuple[KeyedExits, ...] | None) -> tuple[KeyedExits, ...] | None:

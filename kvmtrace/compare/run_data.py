@@ -85,6 +85,7 @@ class RunData:
     figures: Mapping[str, Mean] = field(default_factory=dict)  # what somebody else worked out, by its name
     unit_of: Mapping[str, str] = field(default_factory=dict)  # of figures; none: as the source gives none
     vcpus: int | None = None
+    reasons: frozenset[str] = frozenset()  # exit reasons that the recording's kernel knows, as far as it tells
     work: float | None = None  # units of work that it did, as the user said
     block_lengths_s: Floats | None = None  # None: all blocks are equally long
 

@@ -98,13 +98,20 @@ def alone(term: Term, side: Side, level: float = LEVEL) -> Estimate:
     if len(side.runs) > 1:
         return one_side.of_runs(_finite(side.values(term)), level)
     if few := _too_few_exits(term, (side,)):
-        return replace(estimates.single(None, _only(side.values(term)[0]), level), missing=few)
+        return replace(_one_figure(term, side, level), missing=few)
     mean = _mean(term, side.runs[0])
     if mean is not None and mean.stderr is not None:
         return one_side.of_mean(mean, level)
     if side.runs[0].blocks > 1:
         return one_side.of_run(side.replicated(term), level)
     return replace(estimates.single(None, _only(side.values(term)[0]), level), missing="a single figure")
+
+
+def _one_figure(term: Term, side: Side, level: float) -> Estimate:
+    value = side.values(term)[0]
+    if not np.isfinite(value):
+        return replace(estimates.single(None, None, level), missing="a division by 0")
+    return one_side.of_mean(Mean(value, None, None), level)
 
 
 def _too_few_exits(term: Term, sides: Sequence[Side]) -> str | None:

@@ -17,7 +17,7 @@ from kvmtrace.exit_keys import By
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from kvmtrace.compare.run_data import Where
+    from kvmtrace.compare.run_data import Column, Where
     from kvmtrace.compare.terms import Term
     from kvmtrace.exit_keys import Key
 
@@ -164,7 +164,7 @@ class Tables:
     def _latencies(self, keys: list[Keyed], every: Where) -> Iterator[Section]:
         def section(title: str, quantity: str, of: _TermOf) -> Section:
             lines = [self._line("all exits", "ns", of(every), terms.Exits("timed", every))]
-            lines += [self._keyed(key, idle, "ns", of(where), where) for key, idle, where in keys]
+            lines += [self._keyed(key, idle, "ns", of(where), where, "timed") for key, idle, where in keys]
             return Section(title, quantity, "ns", self.options.by, tuple(lines))
 
         yield section(
@@ -174,8 +174,8 @@ class Tables:
             for name, share in _PERCENTILES.items():
                 yield section(f"{name} of the latency", f"{name}_ns", partial(terms.Percentile, share))
 
-    def _keyed(self, key: Key, idle: bool, unit: str, term: Term, where: Where) -> Line:
-        return replace(self._line("", unit, term, terms.Exits("n", where)), key=key, idle=idle)
+    def _keyed(self, key: Key, idle: bool, unit: str, term: Term, where: Where, counted: Column = "n") -> Line:
+        return replace(self._line("", unit, term, terms.Exits(counted, where)), key=key, idle=idle)
 
     def _keys(self) -> list[Keyed]:
         """Return the keys of both sides as they are told apart, those of most exits first."""

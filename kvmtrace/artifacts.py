@@ -1,0 +1,141 @@
+"""Artifacts of a job → runs: recordings in files, folders and archives, ingested together, or runs of a store."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kvmtrace.errors import InputError, KvmtraceError, UnknownFormatError
+from kvmtrace.formats.source import STANDARD_INPUT
+from kvmtrace.ingest import ingest
+from kvmtrace.store.catalogue import Catalogue
+from kvmtrace.store.label import Label
+from kvmtrace.store.manifest import RUN_PREFIX, runs_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from kvmtrace.ingest import Ingested
+
+_FORMATS = "`kvmtrace formats` lists what is read"
+Stored = Callable[["Ingested", str], None]
+"""Told of each run that a file gave."""
+Said = Callable[[str], None]
+"""Told what else the user should know."""
+
+
+def is_artifact(name: str) -> bool:
+    """Tell whether a name is that of a file or folder."""
+    try:
+        return name == STANDARD_INPUT or Path(name).exists()
+    except (OSError, ValueError):  # longer than any path, or with a NUL
+        return False
+
+
+@contextmanager
+def store_for(names: Sequence[str], store: Path | None, default: Path) -> Iterator[Path]:
+    """Give the store that names are of, or are to be ingested into: a temporary one for artifacts alone.
+
+    `store`: what the user asks for; `default`: where the runs are that names mean, if nothing is asked.
+    """
+    if store is not None or not all(is_artifact(name) for name in names):
+        yield store or default
+        return
+    with tempfile.TemporaryDirectory(prefix="kvmtrace-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder) / "store"
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """Where artifacts are taken in, and who is told."""
+
+    store: Path
+    stored: Stored
+    said: Said
+    _ids: dict[str, list[str]] = field(default_factory=dict)
+
+    def check(self, names: Sequence[str]) -> None:
+        """InputError: a name is neither an artifact nor a run. Nothing is ingested yet."""
+        for name in names:
+            if not is_artifact(name):
+                self._run(name)
+
+    def runs(self, names: Sequence[str]) -> list[str]:
+        """Return ids of the runs that artifacts give, and what is the name of runs (KEY=VALUE: several) as it is.
+
+        InputError: an artifact cannot be read or holds no recording, or as of `check`. StoreError: the store cannot be
+        read or written.
+        """
+        found: list[str] = []
+        for name in names:
+            found += self._ingested(name) if is_artifact(name) else [self._run(name)]
+        return list(dict.fromkeys(found))
+
+    def _run(self, name: str) -> str:
+        key, equals, value = name.partition("=")
+        try:
+            catalogue = Catalogue(self.store)
+            tagged = equals and any(catalogue.label(m.run_id).tags.get(key) == value for m in catalogue.manifests())
+            return name if tagged else catalogue.find(name)
+        except KvmtraceError as error:
+            raise InputError(name, f"no such file, and {error.message}", hint=error.hint) from None
+
+    def _ingested(self, name: str) -> list[str]:
+        if name not in self._ids:
+            also = self._run_called(name)
+            ids = [run_id for file in _files(name) for run_id in self._of_file(file, lone=file == name)]
+            if not ids:
+                raise InputError(name, "expected a recording in the folder, found none")
+            if also is not None and also not in ids:
+                self.said(f"{name} is a file, and also what run {also} is called: the file is taken")
+            self._ids[name] = ids
+        return self._ids[name]
+
+    def _of_file(self, file: str, *, lone: bool) -> list[str]:
+        def failed(error: InputError) -> None:
+            if not isinstance(error, UnknownFormatError):
+                raise error
+            self.said(f"passed over: {error.message}")
+
+        try:
+            runs = ingest(file, self.store, Label(), failed=failed, stored=lambda run: self.stored(run, file))
+        except UnknownFormatError as error:
+            if lone:
+                raise UnknownFormatError(file, error.message.removeprefix(f"{file}: "), hint=_FORMATS) from None
+            failed(error)
+            return []
+        return [run.manifest.run_id for run in runs]
+
+    def _run_called(self, name: str) -> str | None:
+        """Return the run that a name would mean, were there no such file."""
+        try:
+            return Catalogue(self.store).find(name)
+        except KvmtraceError:
+            return None
+
+
+def _files(name: str) -> list[str]:
+    """Return the files of an artifact, those of a folder in the order of their names. InputError: it is a store."""
+    folder = Path(name)
+    if name == STANDARD_INPUT or not folder.is_dir():
+        return [name]
+    if any(path.name.startswith(RUN_PREFIX) for path in _listed(runs_folder(folder))):
+        raise InputError(name, "expected recordings, found a store", hint=f"--store {name}, and name its runs")
+    found: list[str] = []
+    for parent, folders, files in os.walk(folder, onerror=_unreadable):
+        folders.sort()
+        found += [str(Path(parent, file)) for file in sorted(files)]
+    return found
+
+
+def _listed(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _unreadable(error: OSError) -> None:
+    raise InputError(str(error.filename), f"cannot be opened: {error.strerror}") from None
