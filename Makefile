@@ -48,10 +48,10 @@ demo: $(VENV)/.runtime
 	$(BIN)/kvmtrace ingest $(RECORDINGS)/pveoi-idletick-xapic-on.perf.data.zst --label pv-eoi-on --store $(DEMO)/store
 	$(BIN)/kvmtrace report pv-eoi-off --plot $(DEMO)/pv-eoi-off.png --force --store $(DEMO)/store
 	$(BIN)/kvmtrace report pv-eoi-on --plot $(DEMO)/pv-eoi-on.png --force --store $(DEMO)/store
-	$(BIN)/kvmtrace query exits-before-after -p base_run_id=pv-eoi-off -p new_run_id=pv-eoi-on --store $(DEMO)/store
+	$(BIN)/kvmtrace compare pv-eoi-off --against pv-eoi-on --plot $(DEMO)/pv-eoi.png --force --store $(DEMO)/store
 	@echo
 	@echo "store: $(DEMO)/store"
-	@echo "plots: $(DEMO)/pv-eoi-off.png $(DEMO)/pv-eoi-on.png"
+	@echo "plots: $(DEMO)/pv-eoi-off.png $(DEMO)/pv-eoi-on.png $(DEMO)/pv-eoi.png"
 
 # make --keep-going test runs the tests even where the lint or the types fail.
 test: lint types tests

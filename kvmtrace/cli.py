@@ -10,7 +10,20 @@ import typer
 from typer.exceptions import TyperException
 
 from kvmtrace import __version__
-from kvmtrace.commands import formats, generate, ingest, models, queries, query, report, runs, sql
+from kvmtrace.commands import (
+    check,
+    compare,
+    formats,
+    generate,
+    ingest,
+    models,
+    queries,
+    query,
+    report,
+    runs,
+    sql,
+    whatif,
+)
 from kvmtrace.errors import ExitCode, KvmtraceError
 from kvmtrace.report.printable import printable
 
@@ -47,9 +60,12 @@ app.command("formats")(formats.formats)
 app.command("generate")(generate.generate)
 app.command("models")(models.models)
 app.command("report")(report.report)
+app.command("compare")(compare.compare)
+app.command("check")(check.check)
 app.command("queries")(queries.queries)
 app.command("query")(query.query)
 app.command("sql")(sql.sql)
+app.command("whatif")(whatif.whatif)
 app.add_typer(runs.app, name="runs")
 
 

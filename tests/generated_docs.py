@@ -25,7 +25,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PARTS = {"tables": "docs/store.md", "report": "README.md", "before and after": "README.md"}
 """Name of each part → the file that has it."""
 
-_ROWS_SHOWN = 14
+_PARTS_SHOWN = ("exits per second", "What made the change", "Exits per second")
+"""How the parts of a comparison begin that the docs show."""
 _PART = re.compile(
     r"(?P<begin><!-- begin (?P<name>[a-z ]+) -->\n)(?P<text>.*?)(?P<end><!-- end (?P=name) -->)", re.DOTALL
 )
@@ -63,9 +64,10 @@ def demo_parts(folder: Path) -> dict[str, str]:
     """Run the demo in `folder` and return the parts of the docs that show what it prints."""
     printed = {shlex.join(command): run_kvmtrace(command, folder) for command in demo_commands()}
     report = next(text for command, text in printed.items() if command.startswith("report pv-eoi-off"))
-    table = next(text for command, text in printed.items() if command.startswith("query exits-before-after"))
-    first_rows = [line.rstrip() for line in table.splitlines()][: 2 + _ROWS_SHOWN]
-    return {"report": _block(report.splitlines()), "before and after": _block([*first_rows, "…"])}
+    comparison = next(text for command, text in printed.items() if command.startswith("compare pv-eoi-off"))
+    shown = [part for part in comparison.split("\n\n") if part.startswith(_PARTS_SHOWN)]
+    lines = "\n\n".join(shown).splitlines()
+    return {"report": _block(report.splitlines()), "before and after": _block([*lines, "", "…"])}
 
 
 def table_reference() -> str:

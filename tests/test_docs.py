@@ -59,12 +59,12 @@ def test_the_demo_prints_what_the_readme_shows_and_leaves_what_it_says(tmp_path:
     parts = demo_parts(tmp_path)
     assert {name: current(name) for name in parts} == parts, "`make docs` writes them again"
     drawn = {path.name for path in tmp_path.glob("demo/*.png")}
-    assert drawn == {"pv-eoi-off.png", "pv-eoi-on.png"}
-    assert len(list(tmp_path.glob("demo/store/runs/*"))) == len(drawn)
+    assert drawn == {"pv-eoi-off.png", "pv-eoi-on.png", "pv-eoi.png"}
+    assert len(list(tmp_path.glob("demo/store/runs/*"))) == len(("off", "on"))
 
 
 def test_the_demo_has_commands_of_each_kind() -> None:
-    assert [command[0] for command in demo_commands()] == ["ingest", "ingest", "report", "report", "query"]
+    assert [command[0] for command in demo_commands()] == ["ingest", "ingest", "report", "report", "compare"]
 
 
 def test_the_tables_of_the_reference_are_those_of_the_code() -> None:

@@ -24,6 +24,15 @@ def warn(texts: Iterable[str]) -> None:
         say(text, "warning")
 
 
+def can_write(signs: str) -> bool:
+    """Tell whether standard output has these characters."""
+    try:
+        signs.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def check_output(output: Path | None, *, force: bool) -> None:
     """UsageError: `output` is there already, and nobody asked to overwrite it."""
     if output is not None and output.exists() and not force:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kvmtrace.commands.options import DEFAULT_STORE, ForceOption, FormatOption, OutputOption, StoreOption
-from kvmtrace.commands.output import check_output, say, warn, write_output
+from kvmtrace.commands.output import can_write, check_output, say, warn, write_output
 from kvmtrace.exit_keys import By
 from kvmtrace.report.tables import TableFormat
 
@@ -44,10 +44,10 @@ def report(
 
     check_output(output, force=force)
     if plot is not None:
-        from kvmtrace.report import figures
+        from kvmtrace.report import figure_style, figures
 
         check_output(plot, force=force)
-        figures.file_format(plot)
+        figure_style.file_format(plot)
     keys = tuple(dict.fromkeys(by or [By.REASON]))
     choice = Choice(keys, with_idle=with_idle, exact=exact, distribution_by_reason=plot is not None)
     summaries = _read(run or [], choice, store)
@@ -74,7 +74,7 @@ def _read(runs: "Sequence[str]", choice: "Choice", store: Path) -> "list[Summary
 
 
 def _render(summaries: "Sequence[Summary]", report_format: TableFormat, *, to_terminal: bool) -> str:
-    unicode = not to_terminal or _can_write(_OWN_SIGNS)
+    unicode = not to_terminal or can_write(_OWN_SIGNS)
     match report_format:
         case TableFormat.CSV:
             from kvmtrace.report import machine, wording
@@ -95,11 +95,3 @@ def _render(summaries: "Sequence[Summary]", report_format: TableFormat, *, to_te
     on_terminal = to_terminal and sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if on_terminal else None
     return text.render(summaries, terminal_width=width, unicode=unicode)
-
-
-def _can_write(signs: str) -> bool:
-    try:
-        signs.encode(sys.stdout.encoding or "ascii")
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import io
 import math
 import warnings
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from kvmtrace.errors import StoreError, UsageError
-from kvmtrace.report.printable import printable
+from kvmtrace.errors import UsageError
+from kvmtrace.report.figure_style import (
+    COLORS,
+    OTHER_COLOR,
+    STYLE,
+    file_format,
+    image_of,
+    latency_axis,
+    short,
+    write_image,
+)
 from kvmtrace.report.readable import count, duration
 
 if TYPE_CHECKING:
@@ -28,28 +36,11 @@ if TYPE_CHECKING:
 
     from kvmtrace.report.summary import Bucket, ExitGroup, Summary
 
-FORMATS = {".png": "png", ".svg": "svg"}
-
-# Okabe and Ito's colours, which people with any colour vision tell apart; line styles help where prints are grey.
-_STYLES = (
-    ("#0072B2", "-"), ("#D55E00", "-"), ("#009E73", "--"), ("#CC79A7", "-"), ("#E69F00", "--"), ("#56B4E9", "-."),
-    ("#000000", ":"),
-)  # fmt: skip
-_OTHER = ("#777777", ":")
+# Line styles help where prints are grey.
+_STYLES = tuple(zip(COLORS, ("-", "-", "--", "-", "--", "-.", ":"), strict=True))
+_OTHER = (OTHER_COLOR, ":")
 _BINS_PER_OCTAVE = 4
 _LONGEST_NAME = 28
-_STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.7,
-    "axes.axisbelow": True,
-    "lines.linewidth": 1.6,
-    "text.parse_math": False,  # a `$` in a name of a recording begins no formula
-    "svg.hashsalt": "kvmtrace",  # the same figure is the same file
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +50,10 @@ class _Curve:
     style: tuple[str, str]  # colour and line
 
 
-def file_format(path: Path) -> str:
-    """Return the format that the suffix of `path` means. UsageError: no format of ours."""
-    try:
-        return FORMATS[path.suffix.lower()]
-    except KeyError:
-        raise UsageError(f"{path}: expected a file name that ends in {' or '.join(FORMATS)}") from None
-
-
 def save(summaries: Sequence[Summary], path: Path, *, force: bool = False) -> None:
     """Draw to the file `path`. UsageError: as `draw` and `file_format`. StoreError: it cannot be written."""
     image = draw(summaries, file_format(path))
-    try:
-        with path.open("wb" if force else "xb") as file:
-            file.write(image)
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}") from None
+    write_image(image, path, force=force)
 
 
 def draw(summaries: Sequence[Summary], image_format: str) -> bytes:
@@ -86,16 +65,14 @@ def draw(summaries: Sequence[Summary], image_format: str) -> bytes:
                 f"run {summary.manifest.run_id} has no exits with a latency to draw",
                 hint="--with-idle draws idle ones" if only_idle else None,
             )
-    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a name may have letters that the font lacks: boxes will do
         figure = Figure(figsize=(12, 4.4 * len(summaries)), layout="constrained")
         rows = figure.subfigures(len(summaries), 1, squeeze=False)[:, 0]
         everything = [bucket for summary in summaries for bucket in summary.distribution]
         for row, summary in zip(rows, summaries, strict=True):
             _row(row, summary, everything)
-        image = io.BytesIO()
-        figure.savefig(image, format=image_format, dpi=150, metadata={"Date": None} if image_format == "svg" else None)
-    return image.getvalue()
+        return image_of(figure, image_format)
 
 
 def _row(row: SubFigure, summary: Summary, everything: Sequence[Bucket]) -> None:
@@ -105,32 +82,18 @@ def _row(row: SubFigure, summary: Summary, everything: Sequence[Bucket]) -> None
     lowest = min(max(bucket.low_ns, 1) for bucket in everything)
     highest = max(bucket.high_ns for bucket in everything) + 1
     for axes in (left, right):
-        _latency_axis(axes, lowest, highest)
+        latency_axis(axes, lowest, highest)
     _histogram(left, summary)
     _cumulative(right, summary.distribution, _reasons(everything))
 
 
 def _title(summary: Summary) -> str:
     manifest, table = summary.manifest, summary.exits
-    name = _short(summary.label.label or manifest.source.title, 60)
+    name = short(summary.label.label or manifest.source.title, 60)
     n = count(sum(bucket.n for bucket in summary.distribution))
     idle = sum(section.total.exits for section in table.sections if section.idle) if table else 0
     which = "idle ones too" if table and table.with_idle else f"{count(idle)} idle ones left out" if idle else ""
-    return f"{name} (run {_short(manifest.run_id, 20)}): latency of {n} exits{', ' if which else ''}{which}"
-
-
-def _latency_axis(axes: Axes, lowest_ns: float, highest_ns: float) -> None:
-    """Scale the x axis in ns, and label it in the unit that suits each tick."""
-    axes.set_xscale("log")
-    middle, reach = (lowest_ns * highest_ns) ** 0.5, max((highest_ns / lowest_ns) ** 0.5 * 1.15, 10**0.5)
-    axes.set_xlim(middle / reach, middle * reach)
-    axes.set_xlabel("time out of the guest (log scale)")
-    readable = FuncFormatter(lambda ns, _: duration(ns))
-    axes.xaxis.set_major_locator(LogLocator(base=10, numticks=12))
-    axes.xaxis.set_major_formatter(readable)
-    axes.xaxis.set_minor_locator(LogLocator(base=10, subs=(2, 5), numticks=12))
-    axes.tick_params(axis="x", which="minor", pad=mpl.rcParams["xtick.major.pad"] + 1.5)  # level with the major labels
-    axes.xaxis.set_minor_formatter(readable if reach < 10 else NullFormatter())  # noqa: PLR2004 - two decades
+    return f"{name} (run {short(manifest.run_id, 20)}): latency of {n} exits{', ' if which else ''}{which}"
 
 
 def _histogram(axes: Axes, summary: Summary) -> None:
@@ -185,7 +148,7 @@ def _cumulative(axes: Axes, distribution: Sequence[Bucket], reasons: Sequence[st
     axes.set_ylim(0, 102)
     axes.set_ylabel("share of exits at most so long (%)")
     axes.set_title("Cumulative share by reason, most time out of the guest first", loc="left", fontsize=9)
-    names = [f"{_short(curve.name, _LONGEST_NAME)} ({count(curve.exits.total())})" for curve in curves]
+    names = [f"{short(curve.name, _LONGEST_NAME)} ({count(curve.exits.total())})" for curve in curves]
     legend = axes.legend(lines, ["-"] * len(lines), loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
     legend.set_title("reason (exits)")
     legend.set_alignment("left")
@@ -215,8 +178,3 @@ def _curves(distribution: Sequence[Bucket], reasons: Sequence[str | None]) -> li
     if exits:
         curves.append(_Curve("other reasons", sum(exits.values(), Counter()), _OTHER))
     return curves
-
-
-def _short(name: str, limit: int) -> str:
-    name = printable(name)
-    return name if len(name) <= limit else f"{name[: limit - 1]}…"

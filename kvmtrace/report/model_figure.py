@@ -10,7 +10,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from kvmtrace.errors import StoreError, UsageError
-from kvmtrace.report.figures import file_format
+from kvmtrace.report.figure_style import file_format
 from kvmtrace.report.printable import printable
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 _MARKDOWN = {ord(c): f"\\{c}" for c in "\\`*[]|~"} | {ord("<"): "&lt;", ord(">"): "&gt;", ord("&"): "&amp;"}
 
-_ASCII = {ord("µ"): "u", ord("±"): "+-", ord("…"): "..."}
+_ASCII = {ord("µ"): "u", ord("±"): "+-", ord("…"): "...", ord("\N{MULTIPLICATION SIGN}"): "x"}
 
 
 def printable(text: str) -> str:

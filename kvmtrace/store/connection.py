@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import duckdb
-import numpy as np
 
 from kvmtrace.errors import StoreError, UsageError
 from kvmtrace.store import guard, manifest_tables
@@ -20,6 +19,8 @@ from kvmtrace.store.views import View, Views, empty_select, literal, quoted, wit
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    import numpy as np
 
     from kvmtrace.store.guard import Statement
 
@@ -202,7 +203,9 @@ def _names(names: Mapping[str, object] | set[str]) -> str:
 
 
 def _columns(names: list[str], types: list[str], executed: Any) -> Columns:  # noqa: ANN401 - duckdb is not typed
-    return Columns(names, types, {name: np.ma.asarray(array) for name, array in executed.fetchnumpy().items()})
+    from numpy import ma  # noqa: PLC0415 - slow to load, and most commands need rows
+
+    return Columns(names, types, {name: ma.asarray(array) for name, array in executed.fetchnumpy().items()})
 
 
 def _plan(result: Result) -> Result:

@@ -1,0 +1,151 @@
+"""`kvmtrace compare`: what changed between two sides of runs, and how sure that is."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kvmtrace.commands.options import DEFAULT_STORE, ForceOption, FormatOption, OutputOption, StoreOption
+from kvmtrace.commands.output import can_write, check_output, say, warn, write_output
+from kvmtrace.errors import UsageError
+from kvmtrace.exit_keys import By
+from kvmtrace.report.tables import TableFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kvmtrace.compare.comparison import Comparison
+    from kvmtrace.compare.request import Request
+
+_OWN_SIGNS = "µ±\N{MULTIPLICATION SIGN}"
+
+
+def compare(
+    base: Annotated[
+        list[str],
+        typer.Argument(metavar="BASE...", help="Runs before: id or its beginning, label, source, or all of a tag K=V."),
+    ],
+    against: Annotated[
+        list[str], typer.Option("--against", metavar="NEW", help="A run after, or all of a tag K=V; repeatable.")
+    ],
+    by: Annotated[
+        list[By] | None, typer.Option("--by", help="What exits are told apart by; repeatable. [default: reason]")
+    ] = None,
+    per: Annotated[
+        str,
+        typer.Option(
+            "--per",
+            metavar="WHAT",
+            help="Divide by second, guest-second, vcpu, an event, or work=N/M of base/new.",
+        ),
+    ] = "second",
+    with_idle: Annotated[bool, typer.Option("--with-idle", help="Count the time of idle exits too.")] = False,
+    events: Annotated[bool, typer.Option("--events", help="Compare every tracepoint too.")] = False,
+    minimum_effect: Annotated[
+        str, typer.Option("--minimum-effect", metavar="SHARE", help="The least change that counts: 1% or 0.01.")
+    ] = "1%",
+    level: Annotated[
+        str, typer.Option("--level", metavar="SHARE", help="Level of confidence of the intervals: 0.95 or 95%.")
+    ] = "0.95",
+    claim: Annotated[
+        list[str] | None,
+        typer.Option("--claim", metavar="CLAIM", help='Put to the test: "ratio(kvm_exit / kvm_inj_virq) <= 0.55".'),
+    ] = None,
+    report_format: FormatOption = TableFormat.TEXT,
+    output: OutputOption = None,
+    force: ForceOption = False,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw both sides too, to a .png or .svg file.")
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Compare runs before and after: what changed, what made the change, and how sure that is."""
+    from kvmtrace.compare.claims import claim as read_claim
+    from kvmtrace.compare.denominators import denominator
+    from kvmtrace.compare.lines import Options
+    from kvmtrace.compare.request import Request
+
+    check_output(output, force=force)
+    if plot is not None:
+        from kvmtrace.report import comparison_figure
+        from kvmtrace.report.figure_style import file_format
+
+        check_output(plot, force=force)
+        file_format(plot)
+    options = Options(
+        by=tuple(dict.fromkeys(by or [By.REASON])),
+        per=denominator(per),
+        with_idle=with_idle,
+        events=events,
+        minimum_effect=_share(minimum_effect, "--minimum-effect"),
+        level=_level(level),
+    )
+    request = Request(tuple(base), tuple(against), options, tuple(map(read_claim, claim or ())))
+    comparison = _answer(request, store)
+    write_output(_render(comparison, report_format, to_terminal=output is None), output, force=force)
+    if plot is not None:
+        comparison_figure.save(comparison, plot, force=force)
+
+
+def _share(text: str, option: str) -> float:
+    """Return a share from 0 on: `1%` or `0.01`."""
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < float("inf"):
+        raise UsageError(f"{option}: expected a share such as 1% or 0.01, found {text!r}")
+    return share
+
+
+def _level(text: str) -> float:
+    level = _share(text, "--level")
+    if not 0 < level < 1:
+        raise UsageError(f"--level: expected a share between 0 and 1, found {text!r}", hint="--level 0.95")
+    return level
+
+
+def _answer(request: "Request", store: Path) -> "Comparison":
+    from kvmtrace.compare.request import answer
+    from kvmtrace.store.connection import StoreConnection
+
+    with StoreConnection(store) as connection:
+        warn(connection.catalogue.warnings)
+        return answer(connection, request)
+
+
+def _render(comparison: "Comparison", report_format: TableFormat, *, to_terminal: bool) -> str:
+    from kvmtrace.report import comparison as words
+
+    unicode = not to_terminal or can_write(_OWN_SIGNS)
+    match report_format:
+        case TableFormat.CSV:
+            from kvmtrace.report import comparison_machine
+
+            _say_beside(comparison)
+            return comparison_machine.to_csv(comparison)
+        case TableFormat.JSON:
+            from kvmtrace.report import comparison_machine
+
+            return comparison_machine.to_json(comparison)
+        case TableFormat.MARKDOWN:
+            from kvmtrace.report import markdown
+
+            return markdown.lay_out(words.document(comparison), unicode=unicode)
+    from kvmtrace.report import text
+
+    on_terminal = to_terminal and sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if on_terminal else None
+    return text.lay_out(words.document(comparison), terminal_width=width, unicode=unicode)
+
+
+def _say_beside(comparison: "Comparison") -> None:
+    """Say on standard error what a table for programs has no room for."""
+    from kvmtrace.report import comparison_words
+
+    warn(comparison.warnings)
+    told: Sequence[str] = [comparison_words.claim(claimed) for claimed in comparison.claims]
+    for sentence in told:
+        say(sentence)

@@ -1,0 +1,103 @@
+"""The steps of a change as people read them: the largest one by one, the others added up, and the whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kvmtrace.compare.waterfall import Change
+from kvmtrace.report.blocks import Sentences, Table
+from kvmtrace.report.comparison_numbers import signed, significant
+from kvmtrace.report.comparison_tables import detail_name
+from kvmtrace.report.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from kvmtrace.compare.comparison import Comparison
+    from kvmtrace.compare.waterfall import Step, Waterfall
+    from kvmtrace.report.blocks import Block
+
+SHOWN = 12
+
+
+class Sum(NamedTuple):
+    """A row: one step, or several added up."""
+
+    reason: str
+    detail: str
+    change: str
+    exits: float
+    time_ns: float
+
+
+def rows(waterfall: Waterfall, shown: int = SHOWN) -> list[Sum]:
+    """Return the `shown` largest steps, those by time or by exits, and the others in one row; they are the whole."""
+    whole = sum(abs(step.exits) for step in waterfall.steps), sum(abs(step.time_ns) for step in waterfall.steps)
+    steps = sorted(waterfall.steps, key=lambda step: -_size(step, whole))
+    if len(steps) == shown + 1:
+        shown += 1  # one step under "the others" is no shorter than the step itself
+    named = [_row(step) for step in steps[:shown]]
+    rest = steps[shown:]
+    if rest:
+        words = f"the other {len(rest)} steps"
+        named.append(Sum(words, "", "", sum(s.exits for s in rest), sum(s.time_ns for s in rest)))
+    return named
+
+
+def _size(step: Step, whole: tuple[float, float]) -> float:
+    """Return which part a step is of all the ups and downs, of exits or of time, whichever is more."""
+    parts = zip((step.exits, step.time_ns), whole, strict=True)
+    return max(abs(own) / total if total else 0.0 for own, total in parts)
+
+
+def _row(step: Step) -> Sum:
+    cause = step.cause
+    if cause is None:
+        return Sum(str(Change.UNKNOWN), "", "", step.exits, step.time_ns)
+    change = f"moved to {step.moved_to or '(not recorded)'}" if step.change is Change.MOVED else str(step.change)
+    detail = detail_name(cause.detail_kind, cause.detail, cause.detail_name)
+    reason = "(not recorded)" if cause.reason is None else printable(cause.reason)
+    return Sum(reason, detail, printable(change), step.exits, step.time_ns)
+
+
+def blocks(comparison: Comparison) -> Iterator[Block]:
+    """Give the table of the steps, with the whole below it."""
+    waterfall = comparison.waterfall
+    if waterfall is None or not waterfall.steps:
+        return
+    per = comparison.options.per.words
+    total = Sum(
+        "total",
+        "",
+        "",
+        waterfall.new_exits - waterfall.base_exits,
+        waterfall.new_time_ns - waterfall.base_time_ns,
+    )
+    shown = rows(waterfall)
+    yield Table(
+        f"What made the change, per {printable(per)}",
+        ("reason", "detail", "change", "exits", "time µs"),
+        tuple(
+            (row.reason, row.detail, row.change, signed(row.exits), signed(row.time_ns / 1e3))
+            for row in (*shown, total)
+        ),
+        3,
+        totals=1,
+    )
+    yield Sentences((_whole(waterfall, per), *_explained(shown, with_idle=comparison.options.with_idle)))
+
+
+def _whole(waterfall: Waterfall, per: str) -> str:
+    exits = f"{significant(waterfall.base_exits)} to {significant(waterfall.new_exits)}"
+    time = f"{significant(waterfall.base_time_ns / 1e3)} to {significant(waterfall.new_time_ns / 1e3)}"
+    return printable(
+        f"total: from {exits} exits and from {time} µs out of the guest, per {per}; the steps add up to it."
+    )
+
+
+def _explained(shown: Sequence[Sum], *, with_idle: bool) -> Iterator[str]:
+    changes = {row.change for row in shown}
+    if changes & {"fewer", "more", "cheaper", "dearer"}:
+        yield "fewer, more: at the cost that they had in base; cheaper, dearer: those that new has."
+    if not with_idle:
+        yield "Idle exits are counted, their time is not."
