@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.comparison import comparison_program, judged_comparison, made_store
 from benchmarks.inputs import Input, made, read_through
 from benchmarks.models import judged_models, model_programs
 from benchmarks.programs import programs
@@ -30,6 +31,7 @@ COMPARED: dict[str, tuple[Input, ...]] = {
     "trace.dat": (Input.TRACE_DAT,),
     "text": (Input.PERF_SCRIPT, Input.FTRACE),
     "models": (),
+    "compare": (),
 }
 
 
@@ -99,11 +101,16 @@ def main() -> int:
     timed = list(programs(files, quarters, folder, perf=perf, trace_cmd=trace_cmd))
     models = "models" in compared
     timed += model_programs(samples, folder) if models else ()
+    if comparison := "compare" in compared:
+        timed.append(comparison_program(made_store(folder, samples)))
     turns = Turns(timed, samples, folder)
     runs = options.runs or (3 if large else 5)
     slow_runs = options.slow_runs if options.slow_runs is not None else (0 if large else 2)
     results = turns.run(runs, slow_runs)
-    print_results(results, judged(results, samples, inputs) + (judged_models(results, samples) if models else []))
+    told = judged(results, samples, inputs)
+    told += judged_models(results, samples) if models else []
+    told += judged_comparison(results, samples) if comparison else []
+    print_results(results, told)
     return 1 if results.failures else 0
 
 

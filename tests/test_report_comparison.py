@@ -15,7 +15,14 @@ import pytest
 from kvmtrace.compare.claims import Outcome
 from kvmtrace.compare.waterfall import Cause, Change, Step
 from kvmtrace.exit_keys import By, Key
-from kvmtrace.report import comparison_machine, comparison_waterfall, comparison_words, markdown, text
+from kvmtrace.report import (
+    comparison_footnotes,
+    comparison_machine,
+    comparison_waterfall,
+    comparison_words,
+    markdown,
+    text,
+)
 from kvmtrace.report.blocks import Table
 from kvmtrace.report.comparison import document
 from kvmtrace.report.comparison_numbers import significant
@@ -111,9 +118,9 @@ def test_an_interval_that_leaves_no_change_out_is_explained_where_the_verdict_do
 def test_runs_that_are_too_few_for_so_many_figures_are_said_to_be_with_the_number_that_would_do() -> None:
     said = samples.sure(100, 50, 0.49, 0.51, 0.002, method=BETWEEN, base_n=6, new_n=6, unit_of_n="runs")
     lines = (samples.line(said, Verdict.FELL, name="exits", primary=True),)
-    notes = comparison_words.footnotes(samples.comparison(headlines=lines, sections=(), tested=40))
+    notes = comparison_footnotes.footnotes(samples.comparison(headlines=lines, sections=(), tested=40))
     assert any("6 and 6 runs cannot show any of 40 figures, however clear: need 7 a side." in note for note in notes)
-    notes = comparison_words.footnotes(samples.comparison(headlines=lines, sections=(), tested=20))
+    notes = comparison_footnotes.footnotes(samples.comparison(headlines=lines, sections=(), tested=20))
     assert not any("cannot show" in note for note in notes)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmtrace.report import comparison_waterfall, comparison_words, readable
+from kvmtrace.report import comparison_footnotes, comparison_waterfall, comparison_words, readable
 from kvmtrace.report.blocks import Sentences, Table
 from kvmtrace.report.comparison_tables import tables
 from kvmtrace.report.printable import printable
@@ -38,7 +38,7 @@ def _blocks(comparison: Comparison) -> Iterator[Block]:
     if comparison.waterfall is None and any(section.quantity == "exits" for section in comparison.sections):
         yield _sentences([f"What made the change is not told per {comparison.options.per.words}."])
     yield from tables(comparison)
-    if notes := comparison_words.footnotes(comparison):
+    if notes := comparison_footnotes.footnotes(comparison):
         yield _sentences(notes)
 
 

@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from kvmtrace.compare.waterfall import Cause
-from kvmtrace.report import comparison_words
+from kvmtrace.report import comparison_footnotes, comparison_words
 from kvmtrace.report.columns import KEY_COLUMNS
 from kvmtrace.report.tables import TableFormat
 from kvmtrace.report.tables import render as render_table
@@ -97,7 +97,7 @@ def to_json(comparison: Comparison) -> str:
         "tested_beside_the_primary": comparison.tested,
         "warnings": list(comparison.warnings),
         "sentences": comparison_words.headlines(comparison),
-        "footnotes": comparison_words.footnotes(comparison),
+        "footnotes": comparison_footnotes.footnotes(comparison),
         "headlines": [{"primary": line.primary, **_line(line, by)} for line in comparison.headlines],
         "claims": [_claim(claimed) for claimed in comparison.claims],
         "waterfall": _waterfall(comparison.waterfall) if comparison.waterfall else None,
