@@ -160,7 +160,7 @@ def test_what_was_not_recorded_is_not_decided(pair: tuple[str, str], capsys: pyt
 
 def test_a_division_by_zero_is_not_decided(pair: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert check(*pair, entry("a", "exits() / (exits() - exits())", "at_most = 1")) == 4
-    assert "it has no value: a division by 0" in capsys.readouterr().out
+    assert "a division by 0" in capsys.readouterr().out
 
 
 def test_users_text_is_escaped_in_junit_markdown_and_annotations(

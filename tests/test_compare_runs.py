@@ -218,3 +218,25 @@ def test_lengths_and_vcpus_that_differ_are_said() -> None:
         "The sides were recorded for different times: 1.000 s before, 3.000 s after.",
         "The sides differ in vCPUs: 2 before, 4 after.",
     ]
+
+
+def test_the_time_in_the_guest_divides_one_run_and_several_and_the_waterfall(store: Path) -> None:
+    per = Options(per=denominator("guest-second"))
+    one, several = compared(store, "off", "on", per), compared(store, "guest=idle", "on", per)
+    assert one.headlines[0].estimate.base is not None
+    assert one.waterfall is not None
+    assert one.waterfall.base_exits == pytest.approx(one.headlines[0].estimate.base)
+    assert several.headlines[0].estimate.new == pytest.approx(one.headlines[0].estimate.new)
+
+
+def test_what_never_fired_divides_nothing(store: Path) -> None:
+    found = compared(store, "off", "on", Options(per=denominator("kvm_pv_eoi")))
+    estimate = found.headlines[0].estimate
+    assert (estimate.base, estimate.ratio, estimate.missing) == (None, None, "a division by 0")
+    assert estimate.new is not None
+
+
+def test_what_is_0_in_every_block_is_taken_as_it_stands_and_that_is_said(store: Path) -> None:
+    found = compared(store, "off", "on", None, "exits('shutdown') <= 0").claims[0]
+    assert (found.value, found.interval, found.outcome) == (0, None, Outcome.SUPPORTED)
+    assert found.why == "0 in every block of time: nothing tells how far from 0 it may be"

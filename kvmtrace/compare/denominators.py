@@ -26,6 +26,7 @@ class Denominator:
     term: Term
     event: str | None = None  # that must be recorded
     work: tuple[float, float] | None = None  # units that base and new did
+    guest_time: bool = False  # the time in the guest is needed
 
 
 PER_SECOND = Denominator("second", terms.Seconds())
@@ -37,7 +38,7 @@ def denominator(text: str) -> Denominator:
         case "second":
             return PER_SECOND
         case "guest-second":
-            return Denominator("second in the guest", _GUEST_SECONDS)
+            return Denominator("second in the guest", _GUEST_SECONDS, guest_time=True)
         case "vcpu":
             return Denominator("second of a vCPU", terms.Operation("*", terms.Seconds(), terms.Vcpus()))
     if text.startswith("work"):

@@ -77,6 +77,7 @@ class Expression:
         self.figures: set[str] = set()
         self.needs_details = False
         self.needs_latency = False
+        self.needs_guest_time = False
         self.term = self._of(parsed(text))
 
     def _of(self, node: ast.expr) -> Term:
@@ -88,6 +89,7 @@ class Expression:
             case ast.Constant(value=str() as name):
                 return self._event(name)
             case ast.Name(id=name):
+                self.needs_guest_time |= name == "guest_seconds"
                 return _NAMES[name] if name in _NAMES else self._event(name)
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
                 return terms.Operation(_OPERATORS[type(op)], self._of(left), self._of(right))

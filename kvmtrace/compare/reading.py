@@ -37,7 +37,7 @@ class Plan:
     by: frozenset[By] = frozenset({By.REASON})
     events: frozenset[str] = frozenset()  # system:event or event
     latency: bool = True  # percentiles are asked for
-    within: bool = True  # blocks of time are asked for, too: one run a side
+    guest_time: bool = False  # asked for: latency buckets do not tell it
 
 
 def read_pair(connection: StoreConnection, base: Manifest, new: Manifest, plan: Plan) -> tuple[RunData, RunData]:
@@ -46,13 +46,16 @@ def read_pair(connection: StoreConnection, base: Manifest, new: Manifest, plan: 
         return _read(connection, base, plan), _read(connection, new, plan)
     fewest = min(base.exits.get("rows", 0), new.exits.get("rows", 0))
     blocks = int(np.clip(fewest // _EXITS_OF_A_BLOCK, _LEAST_BLOCKS, _MOST_BLOCKS))
-    result = _columns(
-        connection, "exits_by_block", base_run_id=base.run_id, new_run_id=new.run_id, blocks=blocks, top=_DETAILS,
-        **_asked(plan),
-    )  # fmt: skip
-    keyed = _keyed(result)
+    keyed = _by_block(connection, base, new, plan, blocks)
     first, second = (_recording(connection, m, plan, blocks, keyed.get(m.run_id, ())) for m in (base, new))
     return first, second
+
+
+def _by_block(
+    connection: StoreConnection, base: Manifest, new: Manifest, plan: Plan, blocks: int
+) -> dict[str, tuple[KeyedExits, ...]]:
+    asked = {"base_run_id": base.run_id, "new_run_id": new.run_id, "blocks": blocks, "top": _DETAILS, **_asked(plan)}
+    return _keyed(_columns(connection, "exits_by_block", **asked))
 
 
 def read_each(connection: StoreConnection, manifests: Iterable[Manifest], plan: Plan) -> tuple[RunData, ...]:
@@ -64,7 +67,9 @@ def _read(connection: StoreConnection, manifest: Manifest, plan: Plan) -> RunDat
     if manifest.kind in READERS:
         return READERS[manifest.kind](connection, manifest, recorded_s(manifest))
     keyed: tuple[KeyedExits, ...] | None = None
-    if _has_exits(manifest):
+    if _has_exits(manifest) and plan.guest_time:
+        keyed = _by_block(connection, manifest, manifest, plan, 1).get(manifest.run_id, ())
+    elif _has_exits(manifest):
         result = _columns(connection, "exits_by_key", run_id=manifest.run_id, **_asked(plan))
         keyed = _keyed(result).get(manifest.run_id, ())
     return _recording(connection, manifest, plan, 1, keyed)

@@ -41,7 +41,8 @@ def answer(connection: StoreConnection, request: Request) -> Comparison:
     base, new = sides(connection, request, [each.expression for each in request.claims])
     detailed = None
     if all(run.keyed is not None for side in (base, new) for run in side.runs):
-        detailed = _detailed(connection, base), _detailed(connection, new)
+        plan = Plan(frozenset({By.REASON, By.DETAIL}), latency=False, guest_time=request.options.per.guest_time)
+        detailed = _detailed(connection, base, plan), _detailed(connection, new, plan)
     return comparison.compare(base, new, detailed, request.options, request.claims)
 
 
@@ -73,7 +74,8 @@ def _plan(options: Options, expressions: Sequence[Expression], manifests: Sequen
         events |= {f"{t.system}:{t.event}" for m in manifests for t in m.tracepoints}
     by = {By.REASON, *options.by} | {By.DETAIL for each in expressions if each.needs_details}
     latency = wants_latency(options) or any(each.needs_latency for each in expressions)
-    return Plan(frozenset(by), frozenset(events), latency)
+    guest_time = options.per.guest_time or any(each.needs_guest_time for each in expressions)
+    return Plan(frozenset(by), frozenset(events), latency, guest_time)
 
 
 def _check_event(name: str, manifests: Sequence[Manifest]) -> None:
@@ -87,15 +89,14 @@ def _check_event(name: str, manifests: Sequence[Manifest]) -> None:
         )
 
 
-def _detailed(connection: StoreConnection, side: Side) -> Side:
+def _detailed(connection: StoreConnection, side: Side, plan: Plan) -> Side:
     """Return the side with details told apart, without blocks of time."""
-    plan = Plan(by=frozenset({By.REASON, By.DETAIL}), latency=False)
     runs = read_each(connection, [run.manifest for run in side.runs], plan)
     return Side(side.name, tuple(_with_wholes(own, run) for own, run in zip(runs, side.runs, strict=True)))
 
 
 def _with_wholes(own: RunData, run: RunData) -> RunData:
-    """Return `own` with the events, work and time in the guest of `run`: the buckets do not tell these."""
+    """Return `own` with the events and work of `run`."""
     events = {name: blocks.sum(keepdims=True) for name, blocks in run.events.items()}
     return replace(own, events=events, work=run.work)
 

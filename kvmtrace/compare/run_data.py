@@ -107,7 +107,7 @@ class RunData:
     def block_seconds(self) -> Floats:
         """Return the length of each block in s. NotRecordedError: it is not known."""
         if self.seconds is None:
-            raise NotRecordedError("how long was recorded")
+            raise NotRecordedError("the length of the recording")
         if self.block_lengths_s is not None:
             return self.block_lengths_s
         return np.full(self.blocks, self.seconds / self.blocks)

@@ -79,15 +79,20 @@ def estimate(term: Term, base: Side, new: Side, level: float = LEVEL) -> Estimat
         return _not_recorded(term, base, new, lacking, level)
     if len(base.runs) > 1 or len(new.runs) > 1:
         return estimates.between_runs(_finite(base.values(term)), _finite(new.values(term)), level)
+    return _of_one_run_each(term, base, new, level)
+
+
+def _of_one_run_each(term: Term, base: Side, new: Side, level: float) -> Estimate:
     if few := _too_few_exits(term, (base, new)):
-        points = estimates.single(_only(base.values(term)[0]), _only(new.values(term)[0]), level)
-        return replace(points, missing=few)
+        return replace(_single(term, base, new, level), missing=few)
+    if not all(np.isfinite(side.values(term)[0]) for side in (base, new)):
+        return replace(_single(term, base, new, level), missing="a division by 0")
     means = [_mean(term, side.runs[0]) for side in (base, new)]
     if all(mean is not None and mean.stderr is not None for mean in means):
         return estimates.from_means(means[0], means[1], level)  # type: ignore[arg-type] # none of them is None
     if min(base.runs[0].blocks, new.runs[0].blocks) > 1:
         return estimates.within_runs(base.replicated(term), new.replicated(term), level)
-    return estimates.single(_only(base.values(term)[0]), _only(new.values(term)[0]), level)
+    return _single(term, base, new, level)
 
 
 def alone(term: Term, side: Side, level: float = LEVEL) -> Estimate:
@@ -105,6 +110,10 @@ def alone(term: Term, side: Side, level: float = LEVEL) -> Estimate:
     if side.runs[0].blocks > 1:
         return one_side.of_run(side.replicated(term), level)
     return replace(estimates.single(None, _only(side.values(term)[0]), level), missing="a single figure")
+
+
+def _single(term: Term, base: Side, new: Side, level: float) -> Estimate:
+    return estimates.single(_only(base.values(term)[0]), _only(new.values(term)[0]), level)
 
 
 def _one_figure(term: Term, side: Side, level: float) -> Estimate:

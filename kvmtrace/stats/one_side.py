@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from kvmtrace.stats.estimates import (
     LEVEL,
@@ -18,6 +18,7 @@ from kvmtrace.stats.estimates import (
 
 WITHIN = "moving-block bootstrap within one run"
 BETWEEN = "sign test, median"
+_ALL_ZERO = "0 in every block of time: nothing tells how far from 0 it may be"
 FROM_MEAN = "Student's t from mean, ± and n"
 
 
@@ -28,12 +29,18 @@ def of_run(side: Replicated, level: float = LEVEL) -> Estimate:
         return _point(side.value, WITHIN, n, "blocks", level, f"too few blocks: need {MIN_BLOCKS}, found {n}")
     if not (math.isfinite(side.value) and np.isfinite(side.replicas).all()):
         return _point(None, WITHIN, n, "blocks", level, "some blocks have no value")
+    if side.value == 0 and not side.replicas.any():
+        return _point(
+            0.0, WITHIN, 1, "figures", level, "0 in every block of time: nothing tells how far from 0 it may be"
+        )
     error = float(np.std(side.replicas, ddof=1)) * math.sqrt(side.blocks / (side.blocks - 1))
     return _by_t(side.value, error, (side.blocks - 1) / 2, WITHIN, n, "blocks", level)
 
 
 def of_runs(values: Sequence[float], level: float = LEVEL) -> Estimate:
     """Return the median of several runs, with the interval of order statistics: nothing is assumed of their spread."""
+    from scipy import stats  # noqa: PLC0415 - slow to load, and one run a side needs none of it
+
     sorted_values, n = sorted(values), len(values)
     median = float(np.median(sorted_values)) if n else None
     # The k-th lowest and the k-th highest run hold the median between them but for 2 P(X < k), X of n coins.

@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 _EXACT = 2_500
 """Pairs of runs up to which the exact distribution is asked for: beyond, the normal one differs by nothing shown."""
@@ -22,6 +21,8 @@ def p_value(base: NDArray[np.float64], new: NDArray[np.float64]) -> float:
 
     Exact; where values are equal, by permutation (all of them up to 9,999, else as many at a fixed seed).
     """
+    from scipy import stats  # noqa: PLC0415 - slow to load, and one run a side needs none of it
+
     different = len(np.unique(np.concatenate((base, new))))
     if different == 1:
         return 1.0
@@ -57,6 +58,8 @@ def _rejected(base: int, new: int, alpha: float) -> int:
 
 def _p_of(pairs_won: int, base: int, new: int) -> float:
     """Return the two-sided p of U = `pairs_won` <= base * new, by samples that are made to have it."""
+    from scipy import stats  # noqa: PLC0415 - slow to load, and one run a side needs none of it
+
     above_all, above_some = divmod(pairs_won, base)
     values = np.full(new, -1.0) - np.arange(new)
     values[:above_all] = base + np.arange(above_all)
