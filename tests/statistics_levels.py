@@ -1,11 +1,10 @@
 """How often the intervals and verdicts of kvmtrace.stats are right, by trials at fixed seeds.
 
-`python -m tests.statistics_levels [TRIALS]` prints every rate; test_stats_levels.py holds them to their bounds.
+test_stats_levels.py holds the rates to their bounds, and generated_statistics.py shows them.
 """
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -151,21 +150,3 @@ def between_power(*, trials: int = 100, runs: int = RUNS, measures: int = 10, se
         found += verdicts[0] is Verdict.FELL
         wrong += any(other in {Verdict.FELL, Verdict.ROSE} for other in verdicts[1:])
     return found / trials, wrong / trials
-
-
-def main(trials: int) -> None:
-    """Print every rate."""
-    for name, series in (HELD | TOO_SLOW).items():
-        null = within_rates(series, trials=trials)
-        fell = within_rates(series, trials=trials, factor=0.9, seed=2)
-        line = f"{name:25} different {null.different:.3f} no interval {null.undecided:.3f} -10% {fell.different:.3f}"
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
-    sys.stdout.write(f"between runs: different {between_rate(trials=trials):.3f}\n")
-    sys.stdout.write(
-        "between runs: a fall of 10% found {:.2f}, others called changed {:.2f}\n".format(*between_power())
-    )
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else TRIALS)

@@ -1,13 +1,12 @@
 """How often comparisons of recordings call equal ones different, and find a change that is there; at fixed seeds.
 
 Equal are two stretches of one long recording, and two seeds of one model; every figure goes the whole way through the
-store. `python -m tests.statistics_recordings [TRIALS]` prints the rates.
+store.
 """
 
 from __future__ import annotations
 
 import random
-import sys
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -29,15 +28,12 @@ from kvmtrace.compare.request import Request, sides
 from kvmtrace.compare.sides import Side
 from kvmtrace.generating import run_of, store_run
 from kvmtrace.ingest import Order
-from kvmtrace.stats.estimates import LEVEL
 from kvmtrace.stats.verdicts import Verdict
 from kvmtrace.store.connection import StoreConnection
 from kvmtrace.store.manifest import events_table, run_folder
 from kvmtrace.synth import model_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from kvmtrace.compare.comparison import Comparison
     from kvmtrace.compare.run_data import RunData
     from kvmtrace.store.manifest import Manifest
@@ -180,22 +176,3 @@ def _run(draw: np.random.Generator, spread: float, factors: dict[str, float]) ->
     counts = {reason: round(draw.normal(rate, spread * rate) * 10) for reason, rate in rates.items()}
     exits = [keyed(reason, [n], 2000.0, idle=reason == "HLT") for reason, n in counts.items()]
     return made_run(*exits, seconds=10.0)
-
-
-def lines(trials: int = TRIALS) -> Iterator[str]:
-    """Give the rates, one line each."""
-    for per in ("second", "kvm_inj_virq"):
-        for words, calls in (
-            (f"stretches of one recording, exits per {per}", stretches(trials, per=per)),
-            (f"seeds of one model, exits per {per}", seeds(trials, per=per)),
-        ):
-            shares = f"first figure {calls.primary / calls.pairs:.1%}, any figure {calls.any_figure / calls.pairs:.1%}"
-            yield f"{words}: of {calls.pairs} equal pairs called different at {1 - LEVEL:.0%}: {shares}"
-    last = power(trials // 2)
-    yield f"10 runs a side, CV 3%, one reason 10% less: found in {last.found} of {last.trials}; wrong {last.wrong}"
-
-
-if __name__ == "__main__":
-    for line in lines(*map(int, sys.argv[1:2])):
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
