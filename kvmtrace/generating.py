@@ -24,7 +24,7 @@ def run_of(
     """Return a run of a variant; `seconds` None: as the model says. UsageError: there is no such variant."""
     setting = model.setting(variant)
     length = setting.workload.seconds if seconds is None else seconds
-    file = "" if model.path.parent == resources.folder("generators") else str(model.path)
+    file = "" if model.path.is_relative_to(resources.folder("generators")) else str(model.path)
     return Run(model.name, variant, setting, seed, float(length), events, file)
 
 

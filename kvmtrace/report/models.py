@@ -11,6 +11,7 @@ from kvmtrace.report.printable import markdown, printable
 from kvmtrace.report.readable import count
 from kvmtrace.report.tables import TableFormat, render
 from kvmtrace.store.connection import Result
+from kvmtrace.synth.model import VARIED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from kvmtrace.synth.model_file import Model
 
 _WIDTH = 100
-_OVERRIDDEN = ("platform", "exits", "sequences", "workload")
 _FIGURE_COLUMNS = {
     "figure": "VARCHAR",
     "variant": "VARCHAR",
@@ -133,7 +133,7 @@ def _variants(model: Model, *, with_settings: bool) -> Iterator[Item]:
     for name, variant in model.header.variants.items():
         differs = [
             f"{'.'.join(place)} = {json.dumps(value, ensure_ascii=False)}"
-            for part in _OVERRIDDEN
+            for part in VARIED
             for place, value in _leaves((part,), getattr(variant, part))
         ]
         yield Item(name, _line(variant.what), tuple(differs) if with_settings else ())

@@ -194,3 +194,7 @@ class Setting(Strict):
     exits: dict[Name, Exit] = Field(default_factory=dict)
     sequences: dict[Name, Sequence] = Field(default_factory=dict)
     workload: Workload
+
+
+VARIED = tuple(Setting.model_fields)
+"""The tables in which variants may differ."""

@@ -11,6 +11,7 @@ from kvmtrace import checked_toml, resources, toml_places
 from kvmtrace.errors import UsageError
 from kvmtrace.synth.engines import ENGINES, engine_named
 from kvmtrace.synth.header import Header
+from kvmtrace.synth.model import VARIED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from kvmtrace.synth.model import Setting
     from kvmtrace.toml_places import Place
 
-_OVERRIDDEN = ("platform", "exits", "sequences", "workload")
 _HINT = "kvmtrace models NAME shows a model that is right"
 
 
@@ -74,13 +74,19 @@ def parse(text: str, path: Path) -> Model:
         raise file.error(message, file.line(("engine",)))
     engine = engine_named(header.engine)
     settings = {variant: _setting(file, engine, variant) for variant in header.variants}
-    return Model(path.stem, path, text, header, engine, settings)
+    return Model(_name(path), path, text, header, engine, settings)
+
+
+def _name(path: Path) -> str:
+    """Return the name that `find` knows a model of the project by; of another file that of the file."""
+    folder = resources.folder("generators")
+    return path.relative_to(folder).with_suffix("").as_posix() if path.is_relative_to(folder) else path.stem
 
 
 def _setting(file: TomlFile, engine: Engine, variant: str) -> Setting:
     """Return the setting of a variant: what the file says for all, and what differs."""
     own = file.raw["variants"][variant]
-    table = {part: _merged(file.raw.get(part, {}), own.get(part, {})) for part in _OVERRIDDEN}
+    table = {part: _merged(file.raw.get(part, {}), own.get(part, {})) for part in VARIED}
     return file.checked(engine.setting, table, lambda place: _line(file, place, variant))
 
 
