@@ -46,6 +46,12 @@ def nearest(lines: dict[Place, int], place: Place) -> tuple[int, int] | None:
     return None
 
 
+def line_of(lines: dict[Place, int], place: Place) -> int | None:
+    """Return the line that is nearest to a place; None: the file as a whole."""
+    found = nearest(lines, place)
+    return found[0] if found else None
+
+
 @dataclass(slots=True)
 class _Open:
     """An array or an inline table that is not closed yet, or the table that a heading began."""

@@ -18,7 +18,9 @@ from kvmtrace.store.connection import StoreConnection
 from kvmtrace.synth import model_file
 from kvmtrace.synth.engines import operation_steps, operation_timeline
 from kvmtrace.synth.engines.operation_steps import Streams
+from kvmtrace.synth.engines.operation_workload import GIVEN
 from kvmtrace.synth.engines.vmexit_loop import printed_cycles
+from kvmtrace.synth.exit_scripts import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -142,7 +144,8 @@ def starts(events: Sequence[Event], reason: int) -> list[int]:
 def printed(model: Model, benchmark: str, variant: str = "off") -> int:
     setting: Any = model.setting(variant)
     chosen: OperationLoopSetting = setting
-    return printed_cycles(chosen.workload.benchmarks[benchmark], chosen, Streams(1, "a test"))
+    steps = operation_steps.OperationSteps(chosen, compiled(chosen, GIVEN))
+    return printed_cycles(chosen.workload.benchmarks[benchmark], chosen, steps, Streams(1, "a test"))
 
 
 # --- steps ---

@@ -22,7 +22,7 @@ KERNELS = ("", "2.6.32", "3.14", "5.4", "5.8", "5.10", "6.13", "6.18")
 LAYOUTS = [
     (arch, name, kernel)
     for arch in ("x86_64", "ppc64")
-    for name in known_events(arch)
+    for name in sorted(known_events(arch))
     for kernel in (KERNELS if "kvm_exit" in name or "kvm_entry" in name else ("",))
     if name not in DYNAMIC
     and (name, kernel) != OLDEST

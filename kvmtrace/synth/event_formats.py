@@ -49,6 +49,7 @@ def family(arch: str) -> str:
     return "ppc64" if arch.startswith("ppc64") else arch
 
 
+@cache
 def format_text(arch: str, system: str, event: str, kernel: str = "") -> str | None:
     """Return the format text of an event as `kernel` has it, "" being Debian's 6.1; None: it has no such event."""
     folder = _LAYOUTS / family(arch) / system
@@ -87,6 +88,7 @@ def event_format(arch: str, system: str, event: str, kernel: str) -> EventFormat
     return None if text is None else parsed(text)
 
 
+@cache
 def known_fields(arch: str, system: str, event: str) -> frozenset[str]:
     """Return the names of the own fields that any kernel's layout of an event has."""
     texts = (_LAYOUTS / family(arch) / system).rglob(f"{event}.txt")
@@ -94,7 +96,8 @@ def known_fields(arch: str, system: str, event: str) -> frozenset[str]:
     return frozenset(field.name for each in formats for field in each.own_fields)
 
 
-def known_events(arch: str) -> list[str]:
+@cache
+def known_events(arch: str) -> frozenset[str]:
     """Return every event that there is a layout of, as system:event."""
     root = _LAYOUTS / family(arch)
-    return sorted({f"{path.relative_to(root).parts[0]}:{path.stem}" for path in root.glob("*/**/*.txt")})
+    return frozenset(f"{path.relative_to(root).parts[0]}:{path.stem}" for path in root.glob("*/**/*.txt"))

@@ -87,7 +87,7 @@ class Scripts:
     """All scripts of a setting."""
 
     kinds: list[Kind]
-    names: dict[str, int]  # of exits, then of sequences ("exits.NAME" and "sequences.NAME" are checked apart)
+    names: dict[str, int]  # of exits, then of sequences: no name is of both
     costs: list[Distribution]
     first: NDArray[np.int64]  # step of each script
     count: NDArray[np.int64]
@@ -200,7 +200,7 @@ class _Compiler:
             platform = self._platform
             text = event_formats.format_text(platform.arch, system, name, platform.kernel)
             if text is None:
-                known = set(event_formats.known_events(platform.arch))
+                known = event_formats.known_events(platform.arch)
                 if event not in known:
                     raise unknown(event, known, "event", *place)
                 self._indexes[event] = None
@@ -216,7 +216,7 @@ class _Compiler:
             arch, event = self._platform.arch, kind.event
             known = event_formats.known_fields(arch, event.system, event.name)
             if name not in known:
-                raise unknown(name, set(known), f"field of {event.name}", *place)
+                raise unknown(name, known, f"field of {event.name}", *place)
         return False
 
     def _fill(

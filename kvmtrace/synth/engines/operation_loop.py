@@ -33,7 +33,7 @@ def contents(run: Run) -> list[Content]:
     done = [operation for operation in setting.workload.operations.values() if operation.weight]
     unseen = {step.unseen: None for operation in done for step in operation.steps if step.unseen}
     recording.facts.left_out += unseen
-    return [recording, *benchmark_table(run, setting)]
+    return [recording, *benchmark_table(run, setting, scripts)]
 
 
 ENGINE = Engine(

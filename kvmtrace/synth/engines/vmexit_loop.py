@@ -15,32 +15,34 @@ from kvmtrace.recording import Facts, TableSet
 from kvmtrace.synth import machine
 from kvmtrace.synth.arrivals import S_PS
 from kvmtrace.synth.engines.operation_steps import OperationSteps, Streams
-from kvmtrace.synth.engines.operation_workload import GIVEN
-from kvmtrace.synth.exit_scripts import compiled
 
 if TYPE_CHECKING:
     from kvmtrace.synth.engine import Run
     from kvmtrace.synth.engines.operation_workload import Benchmark, OperationLoopSetting
+    from kvmtrace.synth.exit_scripts import Scripts
 
 _STEPS_AT_ONCE = 1 << 18
 
 
-def benchmark_table(run: Run, setting: OperationLoopSetting) -> list[TableSet]:
+def benchmark_table(run: Run, setting: OperationLoopSetting, scripts: Scripts) -> list[TableSet]:
     """Return the table of what the guest prints, or nothing where it prints nothing."""
     import pyarrow as pa  # noqa: PLC0415 - a model is read without it
 
     benchmarks = setting.workload.benchmarks
     if not benchmarks:
         return []
-    rows = [_row(name, benchmark, run, setting) for name, benchmark in benchmarks.items()]
+    steps = OperationSteps(setting, scripts)
+    rows = [
+        _row(name, benchmark, printed_cycles(benchmark, setting, steps, Streams(run.seed, "benchmark", name)))
+        for name, benchmark in benchmarks.items()
+    ]
     facts = Facts(
         machine.FORMAT, host=machine.host(setting.platform), tool=machine.tool(run), part="what the guest prints"
     )
     return [TableSet(facts, "benchmarks", pa.Table.from_pylist(rows, schema=schema.BENCHMARKS.arrow_schema()))]
 
 
-def _row(name: str, benchmark: Benchmark, run: Run, setting: OperationLoopSetting) -> dict[str, object]:
-    cycles = printed_cycles(benchmark, setting, Streams(run.seed, "benchmark", name))
+def _row(name: str, benchmark: Benchmark, cycles: int) -> dict[str, object]:
     return {
         "suite": benchmark.suite,
         "test": benchmark.test,
@@ -53,9 +55,8 @@ def _row(name: str, benchmark: Benchmark, run: Run, setting: OperationLoopSettin
     }
 
 
-def printed_cycles(benchmark: Benchmark, setting: OperationLoopSetting, streams: Streams) -> int:
+def printed_cycles(benchmark: Benchmark, setting: OperationLoopSetting, steps: OperationSteps, streams: Streams) -> int:
     """Return what the loop prints for an operation."""
-    steps = OperationSteps(setting, compiled(setting, GIVEN))
     operation = steps.names.index(benchmark.operation)
     share = _shares(benchmark, setting)
     clock_hz = setting.platform.clock_hz
