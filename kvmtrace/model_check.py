@@ -68,7 +68,7 @@ class Checked:
 def check(model: Model, seeds: Iterable[int], *, jobs: int = 2) -> list[Checked]:
     """Return every published figure of a model, measured with each of the seeds.
 
-    InputError: a statement of the model gives no number. UsageError: there are no seeds.
+    `seeds`: at least one. InputError: a statement of the model gives no number.
     """
     by_seed = [measured(model, seed, jobs=jobs) for seed in seeds]
     return [
