@@ -58,6 +58,11 @@ class Checked:
         return all(map(self.figure.holds, self.modelled))
 
     @property
+    def fails(self) -> bool:
+        """A seed is not within the tolerance, and the model does not say that it misses the figure."""
+        return not self.holds and self.figure.missed is None
+
+    @property
     def cells(self) -> tuple[float | int | str, ...]:
         """The values of `COLUMNS`: mean, lowest and highest of the seeds, how many, and whether all hold."""
         low, high = min(self.modelled), max(self.modelled)

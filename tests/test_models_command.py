@@ -95,6 +95,20 @@ def test_a_check_that_fails_shows_the_table_names_the_figure_and_ends_with_1(
     assert given.err == f"kvmtrace: error: mine is not within the tolerance: {failed[0]}\n"
 
 
+def test_a_figure_that_is_said_to_be_missed_is_shown_with_the_reason_and_fails_no_check(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    PATH.write_text(changed(CACHE_RATIO, CACHE_RATIO.replace("1.25", "2.25") + '\nmissed = "caches are not modelled"'))
+    rows = list(csv.DictReader(io.StringIO(shown(capsys, "mine.toml", "--check", "--format", "csv"))))
+    assert [row["figure"] for row in rows if row["holds"] == "NO"] == [
+        "cache references of the full series, to those without pvops"
+    ]
+    assert "missed: caches are not modelled" in shown(capsys, "mine.toml")
+    said = json.loads(shown(capsys, "mine.toml", "--format", "json"))["published"]
+    assert [each["missed"] for each in said if "missed" in each] == ["caches are not modelled"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "hint"),
     [

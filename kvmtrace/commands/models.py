@@ -53,7 +53,7 @@ def models(
 
         model_figure.save(f"{model.name}, {words.seeds_in_words(seeds)}", figures, plot, force=force)
     write_output(_shown(model, figures, table_format), output, force=force)
-    failed = [each.figure.name for each in checked if not each.holds]
+    failed = [each.figure.name for each in checked if each.fails]
     if failed:
         raise CheckFailedError(f"{model.name} is not within the tolerance: {', '.join(failed)}")
 

@@ -111,7 +111,7 @@ def described(model: Model, figures: Result | None = None, *, with_settings: boo
         Item(_line(each.document), _line(each.figures), (each.link,) if each.link else ()) for each in header.source
     ]
     reasons = [
-        Item(each.name, f"{tolerance_in_words(each)}: {_line(each.because)}", (f"source: {_line(each.source)}",))
+        Item(each.name, f"{tolerance_in_words(each)}: {_line(each.because)}", tuple(_below(each)))
         for each in header.published
     ]
     return [
@@ -122,6 +122,12 @@ def described(model: Model, figures: Result | None = None, *, with_settings: boo
         *([Section("Tolerances, and why", tuple(reasons))] if header.published else []),
         *([Section("Assumed", tuple(_assumed(model)))] if header.assumed else []),
     ]
+
+
+def _below(figure: Published) -> Iterator[str]:
+    yield f"source: {_line(figure.source)}"
+    if figure.missed is not None:
+        yield f"missed: {_line(figure.missed)}"
 
 
 def _assumed(model: Model) -> Iterator[Item]:
@@ -209,6 +215,7 @@ def as_json(model: Model, figures: Result | None = None) -> str:
     variants = {name: variant.model_dump(exclude_defaults=True) for name, variant in header.variants.items()}
     table = figures or figure_table(model)
     rows = [dict(zip(table.names, row, strict=True)) for row in table.rows]
-    reasons = [{"because": each.because, "source": each.source, "measure": each.measure} for each in header.published]
+    keys = {"because", "source", "measure", "missed"}
+    reasons = [each.model_dump(include=keys, exclude_none=True) for each in header.published]
     published = [row | reason for row, reason in zip(rows, reasons, strict=True)]
     return json.dumps({"model": model.name, **said, "variants": variants, "published": published}, indent=1) + "\n"

@@ -46,6 +46,7 @@ class Published(Strict):
     seconds: Seconds | None = None  # of the recordings that it is measured on
     because: Text  # why this tolerance
     source: Text  # where the figure stands
+    missed: Text | None = None  # why the model is known not to come so near
 
     @model_validator(mode="after")
     def _one_tolerance(self) -> Self:
