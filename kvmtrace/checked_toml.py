@@ -15,7 +15,7 @@ from kvmtrace import toml_places
 from kvmtrace.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from kvmtrace.toml_places import Place
@@ -45,7 +45,7 @@ class Strict(BaseModel):
 _S = TypeVar("_S", bound=Strict)
 
 
-def unknown(name: str, known: set[str], what: str, *place: str) -> PydanticCustomError:
+def unknown(name: str, known: Collection[str], what: str, *place: str) -> PydanticCustomError:
     """Return the error for a name that is not among the known ones; `place` is where in the table it stands."""
     near = get_close_matches(name, sorted(known), n=1)
     expected = f"did you mean {near[0]}?" if near else "expected one of " + ", ".join(sorted(known))
