@@ -81,6 +81,10 @@ def test_too_few_runs_decide_nothing() -> None:
         ("True < 1", "expected a number"),
         ("a.b < 1", "expected numbers"),
         ("-" * 5000 + "1 < 1", "at most 1000 characters"),
+        ("-" * 900 + "1 < 1", "at most 60 levels"),
+        ("1+" * 480 + "1 <= 3", "at most 60 levels"),
+        ("exits() <= 1" + "0" * 400, "beyond 1e308"),
+        ("exits() * 1" + "0" * 400 + " <= 1", "beyond 1e308"),
     ],
 )
 def test_what_is_no_claim_is_refused(text: str, message: str) -> None:
@@ -129,7 +133,15 @@ def test_the_figure_that_a_claim_is_about_is_told() -> None:
     assert [claim(text).figure for text in texts[:3]] == [Figure.RATIO, Figure.DIFFERENCE, Figure.NEW]
 
 
-@given(st.text(max_size=80))
+NAMES = st.sampled_from(
+    ["kvm_exit", "seconds", "exits()", "exits('npf')", "p99_ns()", "value('x')", "1", "1e400", "-2"]
+)
+EXPRESSIONS = st.recursive(
+    NAMES, lambda inner: st.builds("({} {} {})".format, inner, st.sampled_from("+-*/%"), inner), max_leaves=40
+)
+
+
+@given(st.text(max_size=80) | st.builds("{} {} {}".format, EXPRESSIONS, st.sampled_from(["<=", ">", "=="]), NAMES))
 def test_any_text_is_a_claim_or_one_error(text: str) -> None:
     with contextlib.suppress(UsageError):
         claim(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -152,3 +152,52 @@ def test_the_time_in_the_guest_and_the_vcpus_are_denominators() -> None:
     }  # fmt: skip
     whole = {name: term.value(made, made.whole)[0] for name, term in value.items()}
     assert whole == {"guest": 80.0, "vcpus": 4.0, "work": 8.0, "seconds": 5.0}
+
+
+def test_time_that_no_exit_tells_is_not_recorded_and_never_0() -> None:
+    sides = [side(name, run(keyed("npf", [5], ns), keyed("io", [5]))) for name, ns in (("base", 100.0), ("new", None))]
+    found = between(Exits("sum_ns", (("reason", "npf"),)), sides)
+    assert (found.base, found.new) == (500, None)
+    assert found.missing == "the latency of exits was not recorded on the new side"
+    assert between(Exits("sum_ns"), sides).new == 5000
+
+
+def test_a_part_that_only_some_exits_tell_is_added_up_of_these() -> None:
+    made = run(keyed("npf", [5], guest_ns=2.0), keyed("cpuid", [1]))
+    assert terms.Exits("guest_ns").value(made, made.whole)[0] == 10
+
+
+def test_a_detail_that_was_not_kept_apart_is_not_recorded_and_never_0() -> None:
+    detail: dict[str, Any] = {"detail_kind": "gpa", "detail": 1, "detail_name": "X"}
+    sides = [
+        side("base", run(keyed("npf", [5], **detail), keyed("npf", [5], detail_capped=True))),
+        side("new", run(keyed("npf", [5], detail_capped=True))),
+    ]
+    found = between(Exits("n", (("reason", "npf"), ("detail_name", "X"))), sides)
+    assert (found.base, found.new) == (5, None)
+
+
+def test_runs_that_have_no_value_are_said_and_not_left_out() -> None:
+    runs = [run(keyed("npf", [5]), events={"kvm_inj_virq": [n]}) for n in (5, 0, 5, 5, 5, 5, 5)]
+    found = between(PER_INTERRUPT, [side("base", *runs), side("new", *runs)])
+    assert found.missing == "2 of 14 runs have no value: a division by 0"
+    assert (found.base_n, found.new_n, found.p) == (7, 7, None)
+
+
+def test_a_rare_event_of_a_long_run_is_not_new_against_a_short_one() -> None:
+    """About one exit in 10 s: none in the short run is no wonder."""
+    short = run(keyed("io", [100.0] * BLOCKS), blocks=BLOCKS, seconds=10.0)
+    counts = np.zeros(BLOCKS)
+    counts[::25] = 1
+    long = run(keyed("io", [100.0] * BLOCKS), keyed("npf", counts), blocks=BLOCKS, seconds=100.0)
+    found = between(over(Exits("n", (("reason", "npf"),)), Seconds()), [side("base", short), side("new", long)])
+    assert found.p is not None
+    assert found.p > 0.1
+
+
+def test_a_percentile_keeps_the_memory_of_its_latencies() -> None:
+    """Latencies that are long or short for 16 blocks at a time: few blocks are independent."""
+    slow = np.repeat(np.random.default_rng(5).integers(0, 2, BLOCKS // 16), 16)
+    often = (np.where(slow, slowly, fast) for slowly, fast in ((2, 24), (4, 20), (10, 10), (20, 4), (24, 2)))
+    made = run(*(keyed("npf", n, 1000.0 + 500 * place) for place, n in enumerate(often)), blocks=BLOCKS)
+    assert side("base", made).replicated(Percentile(0.5)).blocks <= 16

@@ -61,6 +61,26 @@ def test_a_detail_that_one_side_does_not_record_is_not_gone() -> None:
     assert steps(waterfall(base, new, Seconds(), with_idle=False)) == set()
 
 
+@pytest.mark.parametrize("nameless", [0, 1])
+def test_a_detail_that_is_recorded_of_few_exits_of_one_side_is_not_gone(nameless: int) -> None:
+    base = side("base", run(keyed("MSR_WRITE", [1000], 2000, **MSR), keyed("MSR_WRITE", [nameless], 2000)))
+    new = side("new", run(keyed("MSR_WRITE", [100], 2000, **MSR), keyed("MSR_WRITE", [901 - 1 + nameless], 2000)))
+    assert steps(waterfall(base, new, Seconds(), with_idle=False)) == set()
+
+
+def test_a_detail_that_one_side_does_not_keep_apart_is_not_gone() -> None:
+    other: dict[str, Any] = {"detail_kind": "msr", "detail": 0x10}
+    base = side("base", run(keyed("MSR_WRITE", [100], 2000, **MSR), keyed("MSR_WRITE", [50], 2000, **other)))
+    new = side("new", run(keyed("MSR_WRITE", [50], 2000, **other), keyed("MSR_WRITE", [100], 2000, detail_capped=True)))
+    assert steps(waterfall(base, new, Seconds(), with_idle=False)) == set()
+
+
+def test_without_any_latency_there_is_no_waterfall() -> None:
+    base, new = side("base", run(keyed("npf", [5], None))), side("new", run(keyed("npf", [5])))
+    with pytest.raises(NotRecordedError, match="the latency of exits"):
+        waterfall(base, new, Seconds(), with_idle=False)
+
+
 def test_idle_exits_are_counted_and_their_time_only_where_it_is_asked_for() -> None:
     base, new = (side(name, run(keyed("hlt", [n], 10_000, idle=True))) for name, n in (("base", 4), ("new", 2)))
     assert steps(waterfall(base, new, Seconds(), with_idle=False)) == {("hlt", Change.FEWER, -2, 0, None)}
@@ -97,6 +117,8 @@ def made(name: str, exits: Made) -> Side:
 @given(EXITS, EXITS, st.booleans())
 @settings(max_examples=300, deadline=None)
 def test_the_steps_add_up_to_the_whole(before: Made, after: Made, with_idle: bool) -> None:
+    before.append((("npf", {}), 1, 5, False))  # a side without any latency has no waterfall
+    after.append((("npf", {}), 1, 5, False))
     falling = waterfall(made("base", before), made("new", after), Seconds(), with_idle=with_idle)
     size = max(falling.base_time_ns, falling.new_time_ns, 1)
     assert sum(s.exits for s in falling.steps) == pytest.approx(falling.new_exits - falling.base_exits, abs=1e-6)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from kvmtrace.errors import UsageError
-from kvmtrace.stats.estimates import WITHIN, Estimate, Interval, single
+from kvmtrace.stats.estimates import WITHIN, Estimate, Interval, between_runs, single
 from kvmtrace.stats.verdicts import Verdict, holm, verdict
 
 
@@ -86,3 +86,10 @@ def test_no_interval_and_not_recorded_are_no_verdict() -> None:
 def test_a_negative_minimum_effect_is_refused() -> None:
     with pytest.raises(UsageError, match="minimum effect"):
         verdict(single(1, 2), adjusted_p=None, minimum_effect=-0.1)
+
+
+def test_one_run_in_seven_that_is_not_0_is_not_the_same_as_none() -> None:
+    found = between_runs([0.0] * 7, [0.0] * 6 + [1e6])
+    assert (found.base, found.new) == (0, 0)
+    assert verdict(found, adjusted_p=None) is Verdict.UNDECIDED
+    assert verdict(between_runs([0.0] * 7, [0.0] * 7), adjusted_p=None) is Verdict.SAME

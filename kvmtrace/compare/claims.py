@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from kvmtrace.compare.expressions import Expression, parsed
+from kvmtrace.compare.expressions import Expression, finite, parsed
 from kvmtrace.compare.names import check_names
 from kvmtrace.compare.sides import Side, alone, estimate
 from kvmtrace.errors import UsageError
@@ -74,7 +74,10 @@ class Claimed:
     @property
     def why(self) -> str | None:
         """Why there is no interval; None: there is one."""
-        return None if self.interval else self.estimate.missing or "it has no interval"
+        if self.interval:
+            return None
+        of_nothing = self.claim.figure is Figure.RATIO and self.estimate.base == 0
+        return self.estimate.missing or ("there is no ratio to a base of 0" if of_nothing else "it has no interval")
 
 
 def claim(text: str) -> Claim:
@@ -98,9 +101,9 @@ def _figure(node: ast.expr) -> tuple[Figure, ast.expr]:
 def _number(node: ast.expr, text: str) -> float:
     match node:
         case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
-            return float(number)
+            return finite(number, text)
         case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
-            return -float(number)
+            return -finite(number, text)
     raise UsageError(f"--claim {text!r}: {_FORM}")
 
 

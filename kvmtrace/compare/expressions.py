@@ -8,6 +8,7 @@ in quotes), or one of `seconds`, `guest_seconds`, `vcpus`, `work`.
 from __future__ import annotations
 
 import ast
+import math
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,7 @@ _FUNCTIONS: dict[str, Callable[[Where], Term]] = {
 _ARGUMENTS = ("reason", "detail_name")
 _OPERATORS: dict[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 _LONGEST = 1000
+_DEEPEST = 60
 
 
 class Expression:
@@ -85,7 +87,7 @@ class Expression:
             case ast.Constant(value=bool()):
                 raise self._wrong("expected a number, an event or a function", node)
             case ast.Constant(value=int() | float() as number):
-                return terms.Number(float(number))
+                return terms.Number(finite(number, self.text))
             case ast.Constant(value=str() as name):
                 return self._event(name)
             case ast.Name(id=name):
@@ -133,11 +135,28 @@ class Expression:
 
 
 def parsed(text: str) -> ast.expr:
-    """Return the syntax tree of an expression. UsageError: it has none."""
+    """Return the syntax tree of an expression. UsageError: it has none, or one that is too deep."""
     try:
         if len(text) > _LONGEST:
             raise UsageError(f"expected an expression of at most {_LONGEST} characters, found {len(text)}")
-        return ast.parse(text.strip(), mode="eval").body
+        tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         what = error.msg if isinstance(error, SyntaxError) else str(error) or type(error).__name__
         raise UsageError(f"{text!r} is no expression: {what}") from None
+    level: list[ast.AST] = [tree]
+    for _ in range(_DEEPEST):
+        level = [below for node in level for below in ast.iter_child_nodes(node)]
+    if level:
+        raise UsageError(f"{text!r}: expected an expression of at most {_DEEPEST} levels, found a deeper one")
+    return tree
+
+
+def finite(number: float, text: str) -> float:
+    """Return a number as written. UsageError: it is too large."""
+    try:
+        found = float(number)
+    except OverflowError:
+        found = math.inf
+    if not math.isfinite(found):
+        raise UsageError(f"{text!r}: expected a finite number, found one beyond 1e308")
+    return found

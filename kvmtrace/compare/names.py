@@ -35,7 +35,13 @@ def check_names(expression: Expression, base: Side, new: Side) -> None:
     for where in _selections(expression.term):
         asked = dict(where)
         if "detail_name" in asked:
-            known = {str(key.detail_name) for key in keys if key.reason == asked["reason"] and key.detail_name}
+            same = {key for key in keys if key.reason == asked["reason"]}
+            known = {str(key.detail_name) for key in same if key.detail_name}
+            if asked["detail_name"] not in known and any(key.detail_capped for key in same):
+                raise UsageError(
+                    f"{expression.text!r}: {asked['detail_name']!r} is not among the details of most exits, which are "
+                    f"kept apart; {asked['reason']} has more"
+                )
             _check(f"detail of {asked['reason']}", {str(asked["detail_name"])}, known, expression)
 
 

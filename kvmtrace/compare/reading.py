@@ -193,19 +193,14 @@ def _event_blocks(connection: StoreConnection, manifest: Manifest, tracepoint: T
     view = connection.views.find(f"{tracepoint.system}__{tracepoint.event}")
     name = quoted(view.name if view is not None else tracepoint.event)
     counted = connection.query(
-        "SELECT least(floor((ts_ns - $first)::DOUBLE / $length * $blocks)::BIGINT, $blocks - 1) AS block, "  # noqa: S608 - a quoted name of a table of the store
+        "SELECT floor(least(greatest((ts_ns::DOUBLE - $first) / $length, 0), 1) * $blocks)::BIGINT AS block, "  # noqa: S608 - a quoted name of a table of the store
         f"count(*) AS n FROM {name} WHERE run_id = $run_id GROUP BY block ORDER BY block",
         {"first": first, "length": max(last - first, 1), "blocks": blocks, "run_id": manifest.run_id},
     )
     total = np.zeros(blocks)
     for block, n in counted.rows:
-        total[block] = n * tracepoint.period
+        total[min(block, blocks - 1)] += n * tracepoint.period
     return total
-
-
-def _seconds(manifest: Manifest) -> float | None:
-    ns = manifest.enabled_ns or manifest.elapsed_ns
-    return ns / 1e9 if ns else None
 
 
 def recorded_s(manifest: Manifest) -> float | None:

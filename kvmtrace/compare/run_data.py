@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 Column = Literal["n", "timed", "sum_ns", "guest_ns", "userspace"]
-_NOT_TOLD = {"guest_ns": "the time in the guest", "userspace": "exits to userspace"}
+_NOT_TOLD = {"sum_ns": "the latency of exits", "guest_ns": "the time in the guest", "userspace": "exits to userspace"}
+_DETAIL = {"detail", "detail_name"}
 Where = tuple[tuple[str, object], ...]
 """Fields of `Key`, or `idle`, and the values that they must have; none: every exit."""
 
@@ -60,9 +61,9 @@ class KeyedExits:
     idle: bool
     exits: BlockOfExits
 
-    def matches(self, where: Where) -> bool:
-        """Tell whether these exits have the values that `where` asks for."""
-        return all((self.idle if name == "idle" else getattr(self.key, name)) == value for name, value in where)
+    def field(self, name: str) -> object:
+        """Return a field of the key, or `idle`."""
+        return self.idle if name == "idle" else getattr(self.key, name)
 
 
 class Histogram(NamedTuple):
@@ -88,6 +89,7 @@ class RunData:
     reasons: frozenset[str] = frozenset()  # exit reasons that the recording's kernel knows, as far as it tells
     work: float | None = None  # units of work that it did, as the user said
     block_lengths_s: Floats | None = None  # None: all blocks are equally long
+    running_share: Mapping[str, float] = field(default_factory=dict)  # of its time that a counter ran, where told
 
     @property
     def title(self) -> str:
@@ -121,9 +123,12 @@ class RunData:
     def block_exits(self, column: Column, where: Where = ()) -> Floats:
         """Return a sum over exits of each block. NotRecordedError: exits were not recorded, or this of them not."""
         parts = [each.exits for each in self.matching(where)]
+        told = [(exits.block, weights) for exits in parts if (weights := _weights(exits, column)) is not None]
+        if parts and not told:
+            raise NotRecordedError(_NOT_TOLD[column])
         total = np.zeros(self.blocks)
-        for exits in parts:
-            total += np.bincount(exits.block, _weights(exits, column), self.blocks)
+        for block, weights in told:
+            total += np.bincount(block, weights, self.blocks)
         return total
 
     def histogram(self, where: Where = ()) -> Histogram:
@@ -144,21 +149,47 @@ class RunData:
         return Histogram(by_block, means)
 
     def matching(self, where: Where) -> list[KeyedExits]:
-        """Return the exits that `where` asks for. NotRecordedError: exits were not recorded."""
+        """Return the exits that `where` asks for.
+
+        NotRecordedError: exits were not recorded, or the detail is not among those that are kept apart.
+        """
         if self.keyed is None:
             raise NotRecordedError("exits")
-        return [each for each in self.keyed if each.matches(where)]
+        names = tuple(name for name, _ in where)
+        found = self._index(names).get(tuple(value for _, value in where), [])
+        if not found and not _DETAIL.isdisjoint(names) and self._caps(dict(where)):
+            raise NotRecordedError("the detail, one of too many to keep apart,")
+        return found
+
+    def _index(self, names: tuple[str, ...]) -> dict[tuple[object, ...], list[KeyedExits]]:
+        """Return the exits by the values of these fields."""
+        if names not in self._indexes:
+            index: dict[tuple[object, ...], list[KeyedExits]] = {}
+            for each in self.keyed or ():
+                index.setdefault(tuple(each.field(name) for name in names), []).append(each)
+            self._indexes[names] = index
+        return self._indexes[names]
+
+    @cached_property
+    def _indexes(self) -> dict[tuple[str, ...], dict[tuple[object, ...], list[KeyedExits]]]:
+        return {}
+
+    def _caps(self, asked: dict[str, object]) -> bool:
+        """Tell whether exits with the reason that is asked for have details that are not kept apart."""
+        same = [each for each in self.keyed or () if each.key.reason == asked.get("reason", each.key.reason)]
+        return any(each.key.detail_capped for each in same) and not asked.get("detail_capped")
 
 
-def _weights(exits: BlockOfExits, column: Column) -> Floats:
+def _weights(exits: BlockOfExits, column: Column) -> Floats | None:
+    """Return what is added up; None: not recorded of any of these exits."""
     match column:
-        case "n" | "sum_ns":
-            return getattr(exits, column)  # type: ignore[no-any-return]
+        case "n":
+            return exits.n
         case "timed":
             return exits.n * exits.timed
+        case "sum_ns":
+            return exits.sum_ns if exits.timed.any() else None
     told: Floats | None = getattr(exits, column)
-    if told is None:
-        raise NotRecordedError(_NOT_TOLD[column])
     return told
 
 

@@ -38,10 +38,9 @@ class Side:
     runs: tuple[RunData, ...]
 
     def value(self, term: Term) -> float | None:
-        """Return a term on the runs taken together: its mean over them. NotRecordedError: a run does not tell it."""
+        """Return the median of a term over the runs. NotRecordedError: a run does not tell it."""
         values = self.values(term)
-        finite = [value for value in values if np.isfinite(value)]
-        return float(np.mean(finite)) if len(finite) == len(values) else None
+        return float(np.median(values)) if np.isfinite(values).all() else None
 
     def values(self, term: Term) -> list[float]:
         """Return a term on each run. NotRecordedError: a run does not tell it."""
@@ -50,12 +49,10 @@ class Side:
     def replicated(self, term: Term) -> Replicated:
         """Return a term on the only run, and on draws of its blocks."""
         (run,) = self.runs
-        without = term.value(run, run.without_each)
-        # What a block adds to the term: the series whose memory the blocks that are drawn must keep.
-        usable = without if np.isfinite(without).all() else np.zeros(run.blocks)
-        length = _power_of_two(block_length(usable), run.blocks)
+        length = _power_of_two(_block_length(term, run), run.blocks)
         replicas = term.value(run, drawn(run.blocks, length, _SEEDS[self.name]))
-        return Replicated(float(term.value(run, run.whole)[0]), replicas, run.blocks / length)
+        value = float(term.value(run, run.whole)[0])
+        return Replicated(value, replicas, run.blocks / length, run.seconds or 1.0)
 
     def tells(self, term: Term) -> str | None:
         """Return what of a term is not recorded on this side; None: everything is."""
@@ -64,6 +61,18 @@ class Side:
         except NotRecordedError as error:
             return error.what
         return None
+
+
+def _block_length(term: Term, run: RunData) -> int:
+    """Return how many blocks of time make one of the bootstrap's: as many as the term's own memory asks for.
+
+    What each block adds to the term is the series; a percentile hardly moves when one block goes, so of it the exits
+    below it are, which the block adds to those that its share would be.
+    """
+    without = term.value(run, run.without_each)
+    lengths = [block_length(without)] if np.isfinite(without).all() else [1]
+    lengths += [block_length(each.influence(run)) for each in percentiles_of(term)]
+    return max(lengths)
 
 
 def _power_of_two(length: int, blocks: int) -> int:
@@ -78,13 +87,26 @@ def estimate(term: Term, base: Side, new: Side, level: float = LEVEL) -> Estimat
     if lacking:
         return _not_recorded(term, base, new, lacking, level)
     if len(base.runs) > 1 or len(new.runs) > 1:
-        return estimates.between_runs(_finite(base.values(term)), _finite(new.values(term)), level)
+        return _of_runs(term, base, new, level)
     return _of_one_run_each(term, base, new, level)
+
+
+def _of_runs(term: Term, base: Side, new: Side, level: float) -> Estimate:
+    values = [base.values(term), new.values(term)]
+    finite = [[value for value in each if np.isfinite(value)] for each in values]
+    lacking = sum(map(len, values)) - sum(map(len, finite))
+    if not lacking:
+        return estimates.between_runs(values[0], values[1], level)
+    medians = [float(np.median(each)) if each else None for each in finite]
+    why = f"{lacking} of {sum(map(len, values))} runs have no value: a division by 0"
+    points = estimates.single(medians[0], medians[1], level)
+    ns = len(values[0]), len(values[1])
+    return replace(points, missing=why, base_n=ns[0], new_n=ns[1], unit_of_n="runs", method=estimates.BETWEEN)
 
 
 def _of_one_run_each(term: Term, base: Side, new: Side, level: float) -> Estimate:
     if few := _too_few_exits(term, (base, new)):
-        return replace(_single(term, base, new, level), missing=few)
+        return replace(_single(term, base, new, level), missing=few, unit_of_n="blocks", method=estimates.WITHIN)
     if not all(np.isfinite(side.values(term)[0]) for side in (base, new)):
         return replace(_single(term, base, new, level), missing="a division by 0")
     means = [_mean(term, side.runs[0]) for side in (base, new)]
@@ -103,7 +125,7 @@ def alone(term: Term, side: Side, level: float = LEVEL) -> Estimate:
     if len(side.runs) > 1:
         return one_side.of_runs(_finite(side.values(term)), level)
     if few := _too_few_exits(term, (side,)):
-        return replace(_one_figure(term, side, level), missing=few)
+        return replace(_one_figure(term, side, level), missing=few, unit_of_n="blocks", method=one_side.WITHIN)
     mean = _mean(term, side.runs[0])
     if mean is not None and mean.stderr is not None:
         return one_side.of_mean(mean, level)

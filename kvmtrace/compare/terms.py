@@ -113,6 +113,13 @@ class Percentile:
         found = latency_ns[np.minimum((below < rank[:, None]).sum(axis=1), len(latency_ns) - 1)]
         return np.where(below[:, -1] > 0, found, np.nan)
 
+    def influence(self, run: RunData) -> Floats:
+        """Return, of each block, the exits up to the percentile less those that its share would be."""
+        counts, latency_ns = run.histogram(self.where)
+        value = self.value(run, run.whole)[0]
+        series: Floats = counts[:, latency_ns <= value].sum(axis=1) - self.share * counts.sum(axis=1)
+        return series
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:

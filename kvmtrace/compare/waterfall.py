@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from kvmtrace.exit_keys import Key
 
 
+_AS_MANY_NAMELESS = 0.01
+"""Difference of the parts without a detail, up to which both sides tell details alike."""
+
+
 class Change(StrEnum):
     """How exits of a key changed."""
 
@@ -79,7 +83,9 @@ class _Sums(NamedTuple):
 
 def waterfall(base: Side, new: Side, per: Term, *, with_idle: bool) -> Waterfall:
     """Return the steps from one side to the other. NotRecordedError: exits or `per` are not recorded on a side."""
-    before, after = _alike(*(_by_cause(side, per, with_idle=with_idle) for side in (base, new)))
+    before, after = (_by_cause(side, per, with_idle=with_idle) for side in (base, new))
+    capped = [_capped(side) for side in (base, new)]
+    before, after = _alike(_kept_apart(before, after, capped[1]), _kept_apart(after, before, capped[0]))
     unknown = _subtracted(after.pop(None, _Sums()), before.pop(None, _Sums()))
     causes = dict.fromkeys([*before, *after])
     steps = [step for cause in causes if cause for step in _steps(cause, before.get(cause), after.get(cause))]
@@ -102,6 +108,8 @@ def _by_cause(side: Side, per: Term, *, with_idle: bool) -> dict[Cause | None, _
     for run in side.runs:
         if run.keyed is None:
             raise NotRecordedError("exits")
+        if run.keyed and not any(each.exits.timed.any() for each in run.keyed):
+            raise NotRecordedError("the latency of exits")
         share = float(per.value(run, run.whole)[0]) * len(side.runs)
         if not share > 0:
             raise NotRecordedError("what is divided by")
@@ -116,15 +124,27 @@ _ByCause = dict["Cause | None", _Sums]
 
 
 def _alike(before: _ByCause, after: _ByCause) -> tuple[_ByCause, _ByCause]:
-    """Return the sums with the details of a reason left out where one side alone has exits of it without a detail.
+    """Return the sums with the details of a reason left out where more exits lack one on one side than on the other.
 
     Their details are not recorded there (an MSR that a fast path handles before the exit's event): told apart, what
     one side names would seem gone, and what the other does not name new.
     """
-    nameless = [{c.reason for c in side if c and c.detail_kind is None} for side in (before, after)]
-    detailed = [{c.reason for c in side if c and c.detail_kind is not None} for side in (before, after)]
-    merged = (nameless[0] ^ nameless[1]) & (detailed[0] | detailed[1])
+    shares = [_nameless_shares(side) for side in (before, after)]
+    reasons = shares[0].keys() | shares[1].keys()
+    merged = {each for each in reasons if abs(shares[0].get(each, 0) - shares[1].get(each, 0)) > _AS_MANY_NAMELESS}
+    merged -= {each for each in reasons if all(side.get(each, 1) == 1 for side in shares)}
     return _merged(before, merged), _merged(after, merged)
+
+
+def _nameless_shares(sums: _ByCause) -> dict[str | None, float]:
+    """Return the part of the exits of each reason that has no detail."""
+    every: dict[str | None, float] = defaultdict(float)
+    nameless: dict[str | None, float] = defaultdict(float)
+    for cause, own in sums.items():
+        if cause is not None:
+            every[cause.reason] += own.exits
+            nameless[cause.reason] += own.exits * (cause.detail_kind is None)
+    return {reason: nameless[reason] / exits for reason, exits in every.items() if exits}
 
 
 def _merged(sums: _ByCause, reasons: set[str | None]) -> _ByCause:
@@ -133,6 +153,21 @@ def _merged(sums: _ByCause, reasons: set[str | None]) -> _ByCause:
         kept = Cause(cause.reason) if cause and cause.reason in reasons else cause
         together[kept] = _Sums(*(a + b for a, b in zip(together[kept], own, strict=True)))
     return dict(together)
+
+
+def _capped(side: Side) -> set[str | None]:
+    """Return the reasons of which a side has details that were too many to keep apart."""
+    return {each.key.reason for run in side.runs for each in run.keyed or () if each.key.detail_capped}
+
+
+def _kept_apart(sums: _ByCause, other: _ByCause, capped: set[str | None]) -> _ByCause:
+    """Return the sums, those of no known cause whose detail the other side may have without keeping it apart."""
+    known: dict[Cause | None, _Sums] = defaultdict(_Sums)
+    for cause, own in sums.items():
+        unknown = cause is not None and cause not in other and cause.reason in capped and cause.detail_kind is not None
+        kept = None if unknown else cause
+        known[kept] = _Sums(*(a + b for a, b in zip(known[kept], own, strict=True)))
+    return dict(known)
 
 
 def _cause(key: Key) -> Cause | None:

@@ -78,7 +78,6 @@ placed AS (
     FROM cut
 ),
 
--- 64 buckets of latency for each power of two, each 1.1% wide.
 counted AS (
     SELECT
         run_id,
