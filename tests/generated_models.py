@@ -1,10 +1,12 @@
-"""docs/models.md and its plots, from the models: `python -m tests.generated_models [SEEDS]` writes them again.
+"""docs/models.md and its plots, from the models: `python -m tests.generated_models [MODEL]...` writes them again.
 
-What the models give takes minutes to work out, so the test of the page compares all but these columns.
+All of it, or what is of the models that are named. What the models give takes minutes to work out, so the test of the
+page compares all but these columns.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +28,7 @@ PAGE = DOCS / "models.md"
 PLOTS = DOCS / "models"
 SEEDS = 5
 MODELLED = tuple(model_check.COLUMNS)
+_PART = re.compile(r"^(?=## )", re.MULTILINE)
 
 _HEAD = """\
 # Models
@@ -36,20 +39,27 @@ into a model: each comes out of costs and of what the guest does; where a cost w
 the model says so under "Assumed".
 
 `make docs` writes this page from the files of [generators](../generators/README.md), with as many seeds
-as each row says. *modelled* is the mean of the seeds, *holds* says whether each of them is within the tolerance. In
-*compare*, a gain is how much more the variant is, in % of the other; a difference is the one less the other.
+as each row says. *modelled* is the mean of the seeds, *holds* says whether each of them is within the tolerance; where
+it says NO, the model misses the figure, and says why beside the tolerance. In *compare*, a gain is how much more the
+variant is, in % of the other; a difference is the one less the other.
 `make test-models` checks all of it, `kvmtrace models NAME --check` one model.
 """
 
 
-def page(models: Sequence[Model], figures: Mapping[str, Result]) -> str:
-    """Return the page; `figures` are the tables of checked figures, by model."""
-    parts = [_HEAD, render(listed(models), TableFormat.MARKDOWN)]
-    for model in models:
-        parts.append(as_markdown(described(model, figures.get(model.name), with_settings=False), level=2))
-        if model.header.published:
-            parts.append(f"![published beside modelled](models/{model.name}.svg)\n")
-    return "\n".join(parts)
+def page(models: Sequence[Model], figures: Mapping[str, Result], old: str = "") -> str:
+    """Return the page; `figures` are the tables of checked figures, by model.
+
+    The part of a model without them is that of the `old` page. KeyError: it has none.
+    """
+    kept = {part.partition(":")[0].removeprefix("## "): part.rstrip("\n") + "\n" for part in _PART.split(old)[1:]}
+    parts = [part_of(model, figures[model.name]) if model.name in figures else kept[model.name] for model in models]
+    return "\n".join([_HEAD, render(listed(models), TableFormat.MARKDOWN), *parts])
+
+
+def part_of(model: Model, figures: Result) -> str:
+    """Return a model's part of the page, of the table of its checked figures."""
+    text = as_markdown(described(model, figures, with_settings=False), level=2)
+    return f"{text}\n![published beside modelled](models/{model.name}.svg)\n" if model.header.published else text
 
 
 def without_modelled(text: str) -> list[str]:
@@ -73,19 +83,19 @@ def _words_of_row(line: str) -> str:
     return "|".join(cells[: -len(MODELLED)] if len(cells) > len(MODELLED) else cells)
 
 
-def write(seeds: int = SEEDS) -> None:
-    """Write the page and its plots."""
+def write(names: Sequence[str] = ()) -> None:
+    """Write the page and its plots: all, or what is of the models with these names."""
     PLOTS.mkdir(exist_ok=True)
     models = [model_file.find(name) for name in model_file.names()]
     figures = {}
-    for model in models:
+    for model in [model_file.find(name) for name in names] or models:
         sys.stderr.write(f"{model.name}\n")
-        figures[model.name] = model_check.table(model, model_check.check(model, range(1, seeds + 1)))
+        figures[model.name] = model_check.table(model, model_check.check(model, range(1, SEEDS + 1)))
         if model.header.published:
-            title = f"{model.name}, {seeds_in_words(seeds)}"
+            title = f"{model.name}, {seeds_in_words(SEEDS)}"
             model_figure.save(title, figures[model.name], PLOTS / f"{model.name}.svg", force=True)
-    PAGE.write_text(page(models, figures))
+    PAGE.write_text(page(models, figures, PAGE.read_text() if names else ""))
 
 
 if __name__ == "__main__":
-    write(*map(int, sys.argv[1:]))
+    write(sys.argv[1:])

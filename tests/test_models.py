@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
-from generated_models import PAGE, PLOTS, page_without_modelled, without_modelled
+from generated_models import PAGE, PLOTS, page, page_without_modelled, without_modelled
 
 from kvmtrace import model_check, resources
 from kvmtrace.errors import UsageError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from kvmtrace.model_check import Checked
     from kvmtrace.synth.engine import Run
     from kvmtrace.synth.model import Setting
     from kvmtrace.synth.model_file import Model
@@ -75,31 +76,31 @@ def small_run(model: Model, variant: str, seed: int = 1, most: int = EVENTS) -> 
     return replace(run, setting=changed_setting(model, raw_setting(model, variant)))
 
 
-def not_held(model: Model, seeds: range) -> list[str]:
-    return [
-        f"{each.figure.name}: {each.figure.value} {each.figure.unit} published, {each.modelled} modelled"
-        for each in model_check.check(model, seeds)
-        if not each.holds
-    ]
+def in_words(each: Checked) -> str:
+    return f"{each.figure.name}: {each.figure.value} {each.figure.unit} published, {each.modelled} modelled"
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.models if name in SLOW_MODELS else ()) for name in MODELS]
 )
 def test_every_published_figure_holds(name: str) -> None:
-    assert not_held(found(name), range(1, 2)) == []
+    assert [in_words(each) for each in model_check.check(found(name), range(1, 2)) if each.fails] == []
 
 
 @pytest.mark.models
 @pytest.mark.parametrize("name", MODELS)
-def test_every_published_figure_holds_with_five_seeds(name: str) -> None:
-    assert not_held(found(name), range(1, 6)) == []
+def test_every_published_figure_holds_with_five_seeds_but_those_that_are_said_to_be_missed(name: str) -> None:
+    checked = model_check.check(found(name), range(1, 6))
+    assert [in_words(each) for each in checked if each.fails] == []
+    assert [in_words(each) for each in checked if each.holds and each.figure.missed] == []
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_is_held_to_something_or_says_that_it_is_assumed(name: str) -> None:
+def test_a_model_is_held_to_figures_on_every_variant_and_says_what_is_assumed(name: str) -> None:
     header = found(name).header
-    assert header.published or header.assumed
+    held = {variant for figure in header.published for variant in (figure.variant, figure.against)}
+    assert header.variants.keys() <= held
+    assert header.assumed
 
 
 # --- the same seed, another seed ---
@@ -279,11 +280,17 @@ def test_the_page_says_what_the_models_say() -> None:
     assert without_modelled(PAGE.read_text()) == page_without_modelled(), "`make docs` writes it again"
 
 
+def test_the_page_keeps_the_parts_of_models_that_are_not_run_again() -> None:
+    models = [found(name) for name in MODELS]
+    assert page(models, {}, PAGE.read_text()) == PAGE.read_text()
+
+
 def test_each_held_model_has_a_plot_and_each_plot_a_model() -> None:
     assert {path.stem for path in PLOTS.iterdir()} == {name for name in MODELS if found(name).header.published}
 
 
-def test_every_figure_of_the_page_holds() -> None:
-    ends = [line.rstrip("| ").rpartition(" ")[2] for line in PAGE.read_text().splitlines() if line.startswith("|")]
-    assert "yes" in ends
-    assert "NO" not in ends
+def test_every_figure_of_the_page_holds_but_those_that_are_said_to_be_missed() -> None:
+    rows = [line.strip("| ").split(" | ") for line in PAGE.read_text().splitlines() if line.startswith("|")]
+    assert "yes" in {row[-1] for row in rows}
+    missed = [figure.name for name in MODELS for figure in found(name).header.published if figure.missed]
+    assert [row[0].strip() for row in rows if row[-1] == "NO"] == missed
