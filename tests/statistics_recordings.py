@@ -100,14 +100,14 @@ def stretches(
     return tally.calls
 
 
-def seeds(trials: int, *, per: str = "second", seconds: float = 2.0) -> Calls:
+def seeds(trials: int, *, per: str = "second", seconds: float = 2.0, every_figure: bool = True) -> Calls:
     """Compare pairs of runs of one model that differ in their seed alone."""
     tally = _Tally()
     with tempfile.TemporaryDirectory() as folder:
         for number in range(trials):
             store = Path(folder) / f"pair{number}"
             runs = [_generated(store, seed=2 * number + n + 1, seconds=seconds).run_id for n in range(2)]
-            tally.add(_compared(store, runs[0], runs[1], per))
+            tally.add(_compared(store, runs[0], runs[1], per, every_figure=every_figure))
     return tally.calls
 
 

@@ -24,7 +24,7 @@ def test_a_tenth_less_of_one_reason_is_found_between_ten_runs_a_side() -> None:
 @pytest.mark.statistics
 @pytest.mark.parametrize("per", ["second", "kvm_inj_virq"])
 def test_the_level_holds_for_stretches_of_one_recording(per: str) -> None:
-    calls = stretches(TRIALS, per=per)
+    calls = stretches(TRIALS, per=per, every_figure=per == "second")
     assert calls.primary <= MOST * calls.pairs
     assert calls.undecided == 0
 
@@ -32,7 +32,7 @@ def test_the_level_holds_for_stretches_of_one_recording(per: str) -> None:
 @pytest.mark.statistics
 @pytest.mark.parametrize("per", ["second", "kvm_inj_virq"])
 def test_the_level_holds_for_seeds_of_one_model(per: str) -> None:
-    calls = seeds(TRIALS, per=per)
+    calls = seeds(TRIALS, per=per, every_figure=per == "second")
     assert calls.primary <= MOST * calls.pairs
     assert calls.undecided == 0
 
