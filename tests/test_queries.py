@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from eoi_samples import add_eois
 from query_samples import EVENTS, EXITS, SECOND, U32, U64, add_given, add_interrupts, make_store, turned
 from store_builder import add_run, event, exits, fixed_table
 
@@ -44,7 +45,7 @@ PARAMETERS = {
         "by_latency": "true",
     },
     "whatif/injections": {"run_id": "interrupts", "blocks": "2"},
-    "whatif/interrupts": {"run_id": "interrupts"},
+    "whatif/interrupts": {"run_id": "02dd"},
     "preempted-by": {"run_id": "interrupts"},
     "interrupt-chain": {"run_id": "interrupts"},
     "interrupt-chain-summary": {"run_id": "interrupts"},
@@ -54,12 +55,13 @@ PARAMETERS = {
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return add_given(add_interrupts(make_store(tmp_path_factory.mktemp("queries") / "store", lambda table: table)))
+    return add_eois(add_given(add_interrupts(make_store(tmp_path_factory.mktemp("queries") / "store", lambda t: t))))
 
 
 @pytest.fixture(scope="module")
 def backwards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return add_given(add_interrupts(make_store(tmp_path_factory.mktemp("queries") / "store", turned), turned), turned)
+    store = make_store(tmp_path_factory.mktemp("queries") / "store", turned)
+    return add_eois(add_given(add_interrupts(store, turned), turned), turned)
 
 
 def answer(store: Path, name: str, **parameters: object) -> Result:

@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 from statistics_levels import autoregressive, phases, poisson, ticks
 
-from kvmtrace.stats.blocks import FEWEST, block_length, draws
+from kvmtrace.stats.blocks import FEWEST, MOST, block_length, blocks_for, draws
 
 BINS = 256
+
+
+@pytest.mark.parametrize(
+    ("events", "blocks"), [(0, FEWEST), (35, FEWEST), (36, 9), (1023, 255), (1024, MOST), (10**9, MOST)]
+)
+def test_a_recording_is_cut_into_as_many_blocks_as_have_four_events_each(events: int, blocks: int) -> None:
+    assert blocks_for(events) == blocks
 
 
 @pytest.mark.parametrize("series", [[], [3.0], [7.0] * BINS, [0.0] * BINS, [1e18] * BINS, [1.0, 2.0] * 4])

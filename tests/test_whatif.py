@@ -194,7 +194,19 @@ def test_what_has_no_exits_is_refused(store: Path) -> None:
             LOCAL + change(where="reason + 1 = 2"),
             r"mine.toml:37: effect.change.0.where: Binder Error: No function matches",
         ),
-        (LOCAL + change(more='stays = "reason"'), r"mine.toml:39: effect.change.0.stays: Conversion Error"),
+        (
+            LOCAL + change(more='stays = "reason"'),
+            r"mine.toml:39: effect.change.0.stays: expected what is true or false of an exit, found a VARCHAR",
+        ),
+        (LOCAL + change(more='stays = "0.5"'), r"mine.toml:39: effect.change.0.stays: expected .* found a DECIMAL"),
+        (LOCAL + change(where="detail"), r"mine.toml:37: effect.change.0.where: expected .*, found a U?BIGINT"),
+        (LOCAL + change(where="eoi OR NOT (idle AND 5)"), r"mine.toml:37: effect.change.0.where: .* found a INTEGER"),
+        (LOCAL + change(where="CASE WHEN detail THEN eoi END"), r"mine.toml:37: effect.change.0.where: .* a U?BIGINT"),
+        (LOCAL + change(where="eoi OR reason"), r"mine.toml:37: effect.change.0.where: .* found a VARCHAR"),
+        (
+            LOCAL + change(where="kvm_msr.ecx", more='needs = ["kvm:kvm_msr"]'),
+            r"mine.toml:37: effect.change.0.where: expected .*, found a UINTEGER",
+        ),
         (LOCAL + change(more='stays = "latency_ns >"'), r"mine.toml:39: effect.change.0.stays: expected a condition"),
         (
             LOCAL + requires("SELECT 1 FROM runs") + change(),

@@ -35,6 +35,7 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreConnec
         ("reason IN ('a', 'it''s')", "(whatif_exit.reason IN ('a', 'it''s'))"),
         ("interrupt_pending", "whatif_interrupts.interrupt_pending"),
         ("(detail::BIGINT >> 12) BETWEEN 1 AND 2", "((CAST(whatif_exit.detail AS BIGINT) >> 12) BETWEEN 1 AND 2)"),
+        ("reason = 'port 0x3f8' -- 0x3f8", "(whatif_exit.reason = 'port 0x3f8')"),
         ("Reason LIKE 'MSR%'", "(whatif_exit.reason ~~ 'MSR%')"),
     ],
 )

@@ -11,6 +11,7 @@ from kvmtrace import queries
 from kvmtrace.compare.given_figures import READERS
 from kvmtrace.compare.run_data import BlockOfExits, KeyedExits, RunData
 from kvmtrace.exit_keys import By, Key
+from kvmtrace.stats.blocks import blocks_for
 from kvmtrace.store.views import quoted
 
 if TYPE_CHECKING:
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-_MOST_BLOCKS = 256
-_LEAST_BLOCKS = 8
-_EXITS_OF_A_BLOCK = 4
-"""A block of fewer would be a coin's toss, and many of them would pass for much to know."""
 _DETAILS = 200
 
 
@@ -45,7 +42,7 @@ def read_pair(connection: StoreConnection, base: Manifest, new: Manifest, plan: 
     if not (_has_exits(base) and _has_exits(new)):
         return _read(connection, base, plan), _read(connection, new, plan)
     fewest = min(base.exits.get("rows", 0), new.exits.get("rows", 0))
-    blocks = int(np.clip(fewest // _EXITS_OF_A_BLOCK, _LEAST_BLOCKS, _MOST_BLOCKS))
+    blocks = blocks_for(fewest)
     keyed = _by_block(connection, base, new, plan, blocks)
     first, second = (_recording(connection, m, plan, blocks, keyed.get(m.run_id, ())) for m in (base, new))
     return first, second

@@ -105,7 +105,7 @@ def _round(exits: float) -> str:
 
 
 def _time(prediction: Prediction, saved_ns: float) -> str:
-    vcpu_ns = (prediction.time_ns or 0) * len(prediction.vcpus)
+    vcpu_ns = prediction.vcpu_ns
     share = f", {readable.percent(saved_ns / vcpu_ns)}% of the vCPUs' time" if vcpu_ns and saved_ns > 0 else ""
     of = f" of {readable.duration(prediction.out_ns)}" if prediction.out_ns else ""
     return f"{_less(saved_ns)}{of}{share}"

@@ -105,8 +105,8 @@ def _recorded(prediction: Prediction) -> dict[str, float]:
     found: dict[str, float] = {}
     if prediction.seconds:
         found["exits_per_s"] = prediction.exits / prediction.seconds
-        if prediction.vcpus:
-            found["out_share"] = prediction.out_ns / 1e9 / prediction.seconds / len(prediction.vcpus)
+    if prediction.out_ns is not None and prediction.vcpu_ns:
+        found["out_share"] = prediction.out_ns / prediction.vcpu_ns
     if prediction.injections:
         found["exits_per_injection"] = prediction.exits / prediction.injections
     return found
@@ -118,8 +118,8 @@ def vcpu_table(prediction: Prediction) -> Result:
     columns += [(name, _NUMBER) for name in ("out of the guest %", "less %", "at most less %")]
     seconds, time_ns = prediction.seconds, prediction.time_ns
 
-    def share(ns: float | None) -> str:
-        return "-" if ns is None or not time_ns else f"{ns / time_ns * 100:,.3f}"
+    def share(vcpu: int | None, ns: float | None) -> str:
+        return "-" if vcpu is None or ns is None or not time_ns else f"{ns / time_ns * 100:,.3f}"
 
     rows = [
         (
@@ -127,9 +127,9 @@ def vcpu_table(prediction: Prediction) -> Result:
             "-" if each.vcpu is None else str(each.vcpu),
             _count(each.effect.gone),
             "-" if each.effect.gone is None or not seconds else readable.fixed(each.effect.gone / seconds),
-            share(each.out_ns),
-            share(each.effect.saved_ns),
-            share(each.effect.most_saved_ns),
+            share(each.vcpu, each.out_ns),
+            share(each.vcpu, each.effect.saved_ns),
+            share(each.vcpu, each.effect.most_saved_ns),
         )
         for each in prediction.vcpus
     ]

@@ -15,9 +15,19 @@ from numpy.typing import ArrayLike, NDArray
 FEWEST = 8
 """Blocks that a series is left with at least: fewer tell nothing of their own spread."""
 
+MOST = 256
+"""Blocks of time that a recording is cut into at most."""
+_EVENTS_OF_A_BLOCK = 4
+"""A block of fewer would be a coin's toss, and many of them would pass for much to know."""
+
 _LONGER = 2
 """Against the length that estimates the variance best (Politis and White): blocks too short make intervals too narrow,
 and half of that error goes; fewer blocks make the estimate less certain, which the degrees of freedom allow for."""
+
+
+def blocks_for(events: int) -> int:
+    """Return how many blocks of time a recording with so many events (exits) is cut into: `FEWEST` to `MOST`."""
+    return min(max(events // _EVENTS_OF_A_BLOCK, FEWEST), MOST)
 
 
 def block_length(series: ArrayLike) -> int:

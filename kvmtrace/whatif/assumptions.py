@@ -34,10 +34,10 @@ def of(manifest: Manifest, plan: Plan, used: set[str], rows: Sequence[dict[str, 
         yield Assumption(model.name, f"cycles are those of its source's machine, at {hz:g} GHz, also on this one")
     if not_recorded(manifest, [SWITCHES]):
         yield Assumption("preemption", f"no exit of these lost its CPU meanwhile: {SWITCHES} was not recorded")
-    timed, matching = (sum(row[name] for row in rows) for name in ("matching_timed", "matching"))
-    if timed < matching:
+    priced, matching = (sum(row[name] for row in rows) for name in ("priced", "matching"))
+    if priced < matching:
         others = "the others are idle, doubtful or have no latency"
-        yield Assumption("times", f"are of {timed:,.0f} of {matching:,.0f} matching exits: {others}")
+        yield Assumption("times", f"are of {priced:,.0f} of {matching:,.0f} matching exits: {others}")
     if unclear := sum(row["unclear"] for row in rows):
         yield Assumption("left out", f"{unclear:,.0f} exits of which was not recorded whether they match")
     if len(used) > 1:

@@ -14,7 +14,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from kvmtrace import schema
-from kvmtrace.errors import KvmtraceError
+from kvmtrace.errors import KvmtraceError, UsageError
+from kvmtrace.store.views import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -40,7 +41,7 @@ _FUNCTIONS = frozenset(
     | {"abs", "ceil", "contains", "ends_with", "floor", "greatest", "least", "length", "lower", "regexp_matches"}
     | {"round", "starts_with", "upper"}
 )
-_HEX = re.compile(r"(?<![\w'.])0[xX][0-9a-fA-F]+")
+_QUOTED_OR_HEX = re.compile(r"""'[^']*'|"[^"]*"|--[^\n]*|(?<![\w.])(?P<hex>0[xX][0-9a-fA-F]+)""")
 
 
 class ConditionError(KvmtraceError):
@@ -61,8 +62,9 @@ def parsed(connection: StoreConnection, text: str, events: Collection[str]) -> C
 
     ConditionError: it is no condition, or speaks of what is not offered.
     """
-    if found := _HEX.search(text):
-        raise ConditionError(f"SQL has no hexadecimal numbers: {found[0]} is {int(found[0], 16)}")
+    for found in _QUOTED_OR_HEX.finditer(text):
+        if number := found["hex"]:
+            raise ConditionError(f"SQL has no hexadecimal numbers: {number} is {int(number, 16)}")
     statement = _tree(connection, f"SELECT\n{text}\n")
     node = statement["statements"][0]["node"]
     plain = _tree(connection, "SELECT 1")["statements"][0]["node"]
@@ -78,8 +80,45 @@ def parsed(connection: StoreConnection, text: str, events: Collection[str]) -> C
             _place(part, events, columns, fields)
     counted = _with_counts(connection, expressions[0])
     node["select_list"] = [counted]
-    sql = connection.query("SELECT json_deserialize_sql($tree::JSON)", {"tree": json.dumps(statement)}).rows[0][0]
-    return Condition(str(sql).removeprefix("SELECT "), frozenset(columns), frozenset(fields))
+    sql = _printed(connection, statement)
+    return Condition(sql.removeprefix("SELECT "), frozenset(columns), frozenset(fields))
+
+
+def check_truth(connection: StoreConnection, condition: Condition) -> None:
+    """Check that a condition, and what it joins, says true or false: any number would pass for one of them.
+
+    ConditionError: it gives something else, or does not fit the types of the store.
+    """
+    events: dict[str, list[str]] = {}
+    for event, column in sorted(condition.fields):
+        events.setdefault(event, []).append("0::BIGINT AS n" if column == COUNT else quoted(column))
+    interrupts = ", ".join(f"NULL::BOOLEAN AS {name}" for name in sorted(INTERRUPTS))
+    nothing_of = [f"(FROM exits LIMIT 0) AS {EXIT}", f"(SELECT {interrupts}) AS {INTERRUPTS_OF}"]
+    nothing_of += [
+        f"(SELECT {', '.join(columns)} FROM {quoted(event)} LIMIT 0) AS {quoted(event)}"  # noqa: S608 - quoted names
+        for event, columns in events.items()
+    ]
+    statement = _tree(connection, f"SELECT {condition.sql} FROM {', '.join(nothing_of)}")  # noqa: S608 - as DuckDB printed it
+    node = statement["statements"][0]["node"]
+    node["select_list"] += [part for whole in _parts(node["select_list"]) for part in _truths(whole)]
+    try:
+        types = connection.query(_printed(connection, statement)).types
+    except UsageError as error:
+        raise ConditionError(error.message, hint=error.hint) from None
+    if others := [type_ for type_ in types if type_ != "BOOLEAN"]:
+        raise ConditionError(f"expected what is true or false of an exit, found a {others[0]}")
+
+
+def _truths(part: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return those parts of a part of a tree that DuckDB takes for true or false."""
+    if part.get("class") == "CONJUNCTION" or part.get("type") == "OPERATOR_NOT":
+        return list(part["children"])
+    return [check["when_expr"] for check in part.get("case_checks", ())]
+
+
+def _printed(connection: StoreConnection, statement: Mapping[str, Any]) -> str:
+    found = connection.query("SELECT json_deserialize_sql($tree::JSON)", {"tree": json.dumps(statement)})
+    return str(found.rows[0][0])
 
 
 def _tree(connection: StoreConnection, sql: str) -> dict[str, Any]:

@@ -30,7 +30,8 @@ class Series:
     sums: dict[str, Floats]  # by the names of statement.SUMS
     injections: Floats | None  # injected interrupts; None: not recorded
     time_ns: int | None
-    vcpus: int
+    vcpus: int | None  # None: not told of every exit
+    not_below_0: frozenset[str] = frozenset()  # sums that cannot be, whatever the interval
 
     def measures(self) -> Measures:
         """Return the figures of the whole run with their intervals."""
@@ -38,10 +39,11 @@ class Series:
         seconds = self.time_ns / 1e9 if self.time_ns else None
         left = s["exits"] - s["gone"]
         per_s = None if seconds is None else np.full(len(left), seconds / len(left))
-        vcpu_ns = None if per_s is None else per_s * 1e9 * self.vcpus
+        vcpu_ns = None if per_s is None or self.vcpus is None else per_s * 1e9 * self.vcpus
+        gone, saved = (_ratio(s[name], per_s) for name in ("gone", "saved_ns"))
         return Measures(
-            _ratio(s["gone"], per_s),
-            _ratio(s["saved_ns"], per_s),
+            _not_negative(gone) if "gone" in self.not_below_0 else gone,
+            _not_negative(saved) if "saved_ns" in self.not_below_0 else saved,
             _ratio(s["saved_ns"] + np.nan_to_num(s["outside_ns"]), per_s),
             _not_negative(_ratio(left, per_s)),
             _not_negative(_ratio(s["out_ns"] - s["saved_ns"], vcpu_ns)),

@@ -56,6 +56,16 @@ class Plan:
     changes: list[Planned] = field(default_factory=list)
     left_out: list[tuple[Place, str]] = field(default_factory=list)
 
+    def not_below_0(self) -> frozenset[str]:
+        """Return the sums that cannot be below 0: no change makes an exit more, or one that takes longer."""
+        changes = [each.change for each in self.changes]
+        no_more = all(change.action != "add" for change in changes)
+        no_longer = all(
+            change.action == "remove" or change.saves is not None or (change.factor is not None and change.factor <= 1)
+            for change in changes
+        )
+        return frozenset([name for name, holds in (("gone", no_more), ("saved_ns", no_longer)) if holds])
+
 
 def planned(connection: StoreConnection, manifest: Manifest, models: list[Model]) -> Plan:
     """Return the changes of all models: what removes exits comes first, else in the order given.
@@ -89,6 +99,9 @@ def _plan_one(connection: StoreConnection, manifest: Manifest, place: Place, cha
     if why := _missing(manifest, change, where):
         plan.left_out.append((place, why))
     else:
+        _check_truth(connection, place, "where", where)
+        if isinstance(stays, conditions.Condition):
+            _check_truth(connection, place, "stays", stays)
         plan.changes.append(Planned(place, change, where, stays, unknown))
 
 
@@ -120,6 +133,14 @@ def _condition(connection: StoreConnection, place: Place, key: str, text: str, e
         return conditions.parsed(connection, text, events)
     except conditions.ConditionError as error:
         raise wrong(place.model, ("effect", "change", str(place.number), key), error.message, error.hint) from None
+
+
+def _check_truth(connection: StoreConnection, place: Place, key: str, condition: Condition) -> None:
+    try:
+        conditions.check_truth(connection, condition)
+    except conditions.ConditionError as error:
+        hint = error.hint or ("a share is a number without quotes, or a SELECT of one" if key == "stays" else None)
+        raise wrong(place.model, ("effect", "change", str(place.number), key), error.message, hint) from None
 
 
 def _missing(manifest: Manifest, change: Change, condition: Condition) -> str:

@@ -10,11 +10,12 @@ import numpy as np
 
 from kvmtrace import queries
 from kvmtrace.errors import UsageError
+from kvmtrace.stats.blocks import blocks_for
 from kvmtrace.whatif import assumptions, intervals
 from kvmtrace.whatif.places import wrong
 from kvmtrace.whatif.plan import Plan, clock_hz, nanoseconds, planned
 from kvmtrace.whatif.requirements import asked, not_recorded
-from kvmtrace.whatif.result import ChangeResult, Effect, Prediction, Refused, VcpuResult
+from kvmtrace.whatif.result import ChangeResult, Effect, Measures, Prediction, Refused, VcpuResult, vcpu_count
 from kvmtrace.whatif.statement import SUMS, sums
 
 if TYPE_CHECKING:
@@ -29,27 +30,28 @@ Row = dict[str, Any]
 """A row of `statement.sums` by the names of its columns."""
 
 INJECTION = "kvm:kvm_inj_virq"
-BLOCKS = 256
-"""Blocks of time that a run is cut into for its intervals."""
 
 
 def predict(connection: StoreConnection, manifest: Manifest, models: Sequence[Model]) -> Prediction:
     """Return what `models`, in this order, would do to a run; an exit that one changed is not counted again.
 
-    UsageError: the run has no exits. InputError: a model's conditions cannot be used.
+    UsageError: the run has no exits, or two models have one name. InputError: a model's conditions cannot be used.
     """
-    _check_exits(manifest)
+    exits = _exits(manifest)
+    _check_names(models)
+    blocks = blocks_for(exits)
     applied, refused, cautions = _fitting(connection, manifest, models)
     plan = planned(connection, manifest, applied)
     refused += [Refused(place.model.name, why, _change(place.model, place.number)) for place, why in plan.left_out]
-    rows = _rows(_sums(connection, manifest, plan))
-    blocks = [row for row in rows if row["block"] is not None]
+    # A pass over all exits takes minutes on the largest recordings: not for a model that changes none.
+    rows = _rows(_sums(connection, manifest, plan, blocks)) if plan.changes else []
     groups = [row for row in rows if row["block"] is None]
-    injections = _injections(connection, manifest)
+    injections = _injections(connection, manifest, blocks) if plan.changes else None
     time_ns, time_is = _time(manifest)
     vcpus = _vcpus(groups)
-    by_block = _by_block(blocks)
-    series = intervals.Series(by_block, injections, time_ns, len(vcpus))
+    total = _effect(groups)
+    by_block = _by_block([row for row in rows if row["block"] is not None], blocks, total)
+    series = intervals.Series(by_block, injections, time_ns, vcpu_count(vcpus), plan.not_below_0())
     taken = [row for row in groups if row["change"] is not None]
     used = {plan.changes[row["change"]].place.model.name for row in taken}
     nothing = "no exit matches" if len(applied) == 1 else "no exit matches that another model does not change first"
@@ -61,21 +63,32 @@ def predict(connection: StoreConnection, manifest: Manifest, models: Sequence[Mo
         tuple(refused),
         tuple(cautions),
         tuple(assumptions.of(manifest, plan, used, groups)),
-        round(sum(row["exits"] for row in groups)),
+        exits,
         None if injections is None else round(injections.sum()),
-        sum(row["out_ns"] for row in groups),
+        sum(row["out_ns"] for row in groups) if plan.changes else None,
         time_ns,
         time_is,
         vcpus,
         _changes(plan, taken),
-        _effect(groups),
-        series.measures(),
-        BLOCKS,
-        (time_ns or 0) / BLOCKS,
+        total,
+        series.measures() if plan.changes else Measures(),
+        blocks,
+        (time_ns or 0) / blocks,
     )
 
 
-def _check_exits(manifest: Manifest) -> None:
+def _check_names(models: Sequence[Model]) -> None:
+    """Check that a name tells one model: figures and assumptions are told by it."""
+    paths: dict[str, Model] = {}
+    for model in models:
+        if (other := paths.setdefault(model.name, model)) is not model:
+            raise UsageError(
+                f"two models are called {model.name!r}: {other.path} and {model.path}", hint="rename one of the files"
+            )
+
+
+def _exits(manifest: Manifest) -> int:
+    """Return how many exits the run has. UsageError: none."""
     if manifest.kind != "recording":
         raise UsageError(
             f"run {manifest.run_id} has no exits: it is a run of {manifest.kind} ({manifest.source.title})",
@@ -84,6 +97,7 @@ def _check_exits(manifest: Manifest) -> None:
     stored = manifest.tables.get("exits")
     if stored is None or stored.rows == 0:
         raise UsageError(f"run {manifest.run_id} has no exits: {manifest.unpaired or 'none was recorded'}")
+    return stored.rows
 
 
 def _fitting(
@@ -115,10 +129,10 @@ def _fitting(
     return fitting, refused, cautions
 
 
-def _sums(connection: StoreConnection, manifest: Manifest, plan: Plan) -> Result:
+def _sums(connection: StoreConnection, manifest: Manifest, plan: Plan, blocks: int) -> Result:
     """Return the sums; where the statement fails, name the change that is to blame."""
     try:
-        return sums(connection, manifest, plan.changes, BLOCKS)
+        return sums(connection, manifest, plan.changes, blocks)
     except UsageError as error:
         for each in plan.changes:
             for key, alone in (("where", replace(each, stays=0.0)), ("stays", each)):
@@ -134,21 +148,21 @@ def _rows(result: Result) -> list[Row]:
     return [dict(zip(result.names, row, strict=True)) for row in result.rows]
 
 
-def _by_block(rows: Sequence[Row]) -> dict[str, Any]:
-    """Return each sum as (BLOCKS,); NaN: not told."""
-    series = {name: np.zeros(BLOCKS) for name in SUMS}
+def _by_block(rows: Sequence[Row], blocks: int, total: Effect) -> dict[str, Any]:
+    """Return each sum as (blocks,); NaN: its total is not told."""
+    told = {"stays": total.stay, "gone": total.gone, "saved_ns": total.saved_ns}
+    series = {name: np.zeros(blocks) for name in SUMS}
     for row in rows:
         for name in SUMS:
-            value = row[name]
-            series[name][row["block"]] = value if value is not None else np.nan if row["matching"] else 0.0
-    return series
+            series[name][row["block"]] = row[name] or 0.0
+    return series | {name: np.full(blocks, np.nan) for name, value in told.items() if value is None}
 
 
-def _injections(connection: StoreConnection, manifest: Manifest) -> Any:  # noqa: ANN401 - an array, or none
+def _injections(connection: StoreConnection, manifest: Manifest, blocks: int) -> Any:  # noqa: ANN401 - an array, or none
     if not_recorded(manifest, [INJECTION]):
         return None
-    found = queries.run(connection, queries.load("whatif/injections"), {"run_id": manifest.run_id, "blocks": BLOCKS})
-    series = np.zeros(BLOCKS)
+    found = queries.run(connection, queries.load("whatif/injections"), {"run_id": manifest.run_id, "blocks": blocks})
+    series = np.zeros(blocks)
     for block, count in found.rows:
         series[block] = count
     return series
@@ -169,12 +183,12 @@ def _effect(rows: Sequence[Row]) -> Effect:
         return None if any(value is None for value in values) else float(sum(values))
 
     outside = [row for row in taken if row["outside_ns"] is not None]
-    timed = [row for row in taken if row["matching_timed"]]
+    priced = [row for row in taken if row["priced"]]
     return Effect(
         round(sum(row["matching"] for row in taken)),
         total("stays", taken),
         total("gone", taken),
-        total("saved_ns", timed),
+        total("saved_ns", priced),
         sum(row["outside_ns"] for row in outside) if outside else None,
         round(sum(row["most_gone"] for row in taken)),
         sum(row["most_saved_ns"] for row in taken),

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kvmtrace.stats.estimates import Estimate
     from kvmtrace.store.manifest import Manifest
 
@@ -21,7 +23,7 @@ class Effect:
     outside_ns: float | None  # time less outside of the recorded one; None: nothing is said of it
     most_gone: int  # if none of them stayed
     most_saved_ns: float  # and what is left of them cost nothing
-    most_outside_ns: float  # and what they save outside of the recorded time
+    most_outside_ns: float  # outside of the recorded time too
 
     @property
     def net_ns(self) -> float | None:
@@ -82,12 +84,12 @@ class Measures:
     Rates are per second of the recording, shares of the recorded time of all vCPUs.
     """
 
-    gone_per_s: Estimate | None
-    saved_ns_per_s: Estimate | None  # out of the guest, as a recording would show it
-    net_ns_per_s: Estimate | None  # with what lies outside of the recorded time
-    exits_per_s: Estimate | None  # with the changes, idle ones too
-    out_share: Estimate | None  # of all vCPUs' time, out of the guest, with the changes; without idle exits
-    exits_per_injection: Estimate | None  # with the changes, idle ones too
+    gone_per_s: Estimate | None = None
+    saved_ns_per_s: Estimate | None = None  # out of the guest, as a recording would show it
+    net_ns_per_s: Estimate | None = None  # with what lies outside of the recorded time
+    exits_per_s: Estimate | None = None  # with the changes, idle ones too
+    out_share: Estimate | None = None  # of all vCPUs' time, out of the guest, with the changes; without idle exits
+    exits_per_injection: Estimate | None = None  # with the changes, idle ones too
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +103,8 @@ class Prediction:
     cautions: tuple[str, ...]
     assumptions: tuple[Assumption, ...]
     exits: int  # all of the run
-    injections: int | None
-    out_ns: float  # time out of the guest, without idle exits
+    injections: int | None  # None: not recorded, or nothing is predicted
+    out_ns: float | None  # time out of the guest, without idle exits; None: nothing is predicted, so nobody looked
     time_ns: int | None  # that rates are per
     time_is: str  # enabled, elapsed
     vcpus: tuple[VcpuResult, ...]
@@ -116,3 +118,14 @@ class Prediction:
     def seconds(self) -> float | None:
         """Time that rates are per, in s."""
         return self.time_ns / 1e9 if self.time_ns else None
+
+    @property
+    def vcpu_ns(self) -> int | None:
+        """Time of all vCPUs; None: the recording does not tell of every exit whose it is, or has no time."""
+        count = vcpu_count(self.vcpus)
+        return self.time_ns * count if self.time_ns and count else None
+
+
+def vcpu_count(vcpus: Sequence[VcpuResult]) -> int | None:
+    """Return how many vCPUs have exits; None: of some exits it is not told."""
+    return None if not vcpus or any(each.vcpu is None for each in vcpus) else len(vcpus)

@@ -28,6 +28,7 @@ SUMS = (
     "matching",
     "matching_timed",
     "matching_ns",
+    "priced",
     "unclear",
     "stays",
     "gone",
@@ -37,7 +38,8 @@ SUMS = (
     "most_saved_ns",
     "most_outside_ns",
 )
-"""Sums over exits: of those called `most_`, as if none of the matching ones stayed, and what does cost nothing."""
+"""Sums over exits: `priced` are matching ones of which a change tells the time; those called `most_` are as if none of
+the matching ones stayed, and what is left of them cost nothing."""
 
 _INTERRUPTS_QUERY = "whatif/interrupts"
 
@@ -68,6 +70,7 @@ def sums(connection: StoreConnection, manifest: Manifest, changes: Sequence[Plan
         less=_by_change([_less(planned) for planned in changes]),
         after=_by_change([_after(number, planned, parameters) for number, planned in enumerate(changes)]),
         outside=_by_change([_outside(number, planned, parameters) for number, planned in enumerate(changes)]),
+        before=_by_change([_before(number, planned, parameters) for number, planned in enumerate(changes)]),
         adds=_by_change([str(planned.change.action == "add").upper() for planned in changes], "FALSE"),
     )
     return connection.query(sql, parameters, fields=fields)
@@ -102,7 +105,8 @@ whatif_taken AS (
 ),
 
 whatif_changed AS (
-    SELECT *, {share} AS share, {less} AS less, {after} AS after_ns, {outside} AS outside_ns, {adds} AS adds
+    SELECT *, {share} AS share, {less} AS less, {after} AS after_ns, {outside} AS outside_ns,
+        {before} AS before_ns, {adds} AS adds
     FROM whatif_taken
 )
 
@@ -118,6 +122,7 @@ SELECT
     count(change)::DOUBLE AS matching,
     count(out_ns) FILTER (change IS NOT NULL)::DOUBLE AS matching_timed,
     coalesce(sum(out_ns) FILTER (change IS NOT NULL), 0) AS matching_ns,
+    count(*) FILTER (change IS NOT NULL AND (adds OR own_ns IS NOT NULL))::DOUBLE AS priced,
     count(*) FILTER (change IS NULL AND unclear)::DOUBLE AS unclear,
     sum(share) AS stays,
     sum((1 - share) * less) AS gone,
@@ -125,7 +130,7 @@ SELECT
     sum((1 - share) * outside_ns) AS outside_ns,
     coalesce(sum(greatest(less, 0)), 0) AS most_gone,
     coalesce(sum(own_ns) FILTER (change IS NOT NULL AND NOT adds), 0) AS most_saved_ns,
-    coalesce(sum(outside_ns), 0) AS most_outside_ns
+    coalesce(sum(before_ns), 0) AS most_outside_ns
 FROM whatif_changed
 GROUP BY GROUPING SETS ((block), (change, reason, vm_id, vcpu))
 ORDER BY ALL
@@ -153,11 +158,11 @@ def _events(changes: Sequence[Planned]) -> tuple[list[str], list[str]]:
 
 def _answers(number: int, planned: Planned) -> str:
     """Return the columns that say whether a change's conditions hold: match_N, and stay_N from 0 to 1 or null."""
-    match = f"({planned.where.sql})::BOOLEAN"
+    match = f"({planned.where.sql})"
     stays = planned.stays
     if isinstance(stays, Condition):
         # Which of them stay is not known of every exit (the first ones): those are as the others are.
-        known = f"({stays.sql})::BOOLEAN::DOUBLE"
+        known = f"({stays.sql})::DOUBLE"
         stay = f"coalesce({known}, avg({known}) FILTER ({match}) OVER ())"
     else:
         stay = "NULL::DOUBLE" if stays is None else f"{stays!r}::DOUBLE"
@@ -203,6 +208,15 @@ def _outside(number: int, planned: Planned, parameters: dict[str, object]) -> st
         return "NULL::DOUBLE"
     key = f"outside_{number}"
     parameters[key] = _ns(change.outside_before, planned) - _ns(change.outside_after, planned)
+    return f"${key}::DOUBLE"
+
+
+def _before(number: int, planned: Planned, parameters: dict[str, object]) -> str:
+    """Return what an exit costs outside of the recorded time without the change, in ns: no change saves more of it."""
+    if planned.change.outside_before is None:
+        return "NULL::DOUBLE"
+    key = f"before_{number}"
+    parameters[key] = _ns(planned.change.outside_before, planned)
     return f"${key}::DOUBLE"
 
 

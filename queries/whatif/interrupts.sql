@@ -35,10 +35,18 @@ ending AS (
     INNER JOIN exits AS x ON e.exit_id = x.exit_id AND x.run_id = $run_id
 ),
 
+-- An accept is found again by what interrupt-chain says of it: only there stands which VM it is for.
 lines AS (
-    SELECT DISTINCT vec::BIGINT AS vec
-    FROM kvm_apic_accept_irq
-    WHERE run_id = $run_id AND tm <> 0
+    SELECT
+        i.vcpu,
+        i.vec,
+        i.accept_ts_ns,
+        a.tm <> 0 AS level_triggered,
+        coalesce(i.vm_id, '') AS vm
+    FROM interrupt_chain AS i
+    INNER JOIN kvm_apic_accept_irq AS a
+        ON i.accept_ts_ns = a.ts_ns AND i.source_tid = a.tid AND i.vcpu = a.apicid AND i.vec = a.vec
+    WHERE a.run_id = $run_id
 ),
 
 -- A vCPU does not sleep while an interrupt can be injected.
@@ -108,13 +116,14 @@ SELECT
     e.exit_id,
     coalesce(a.open_until_ns > e.entered_ts_ns, FALSE) AS interrupt_pending,
     coalesce(d.eoi_ts_ns > t.inject_ts_ns, FALSE) AS interrupt_nested,
-    l.vec IS NOT NULL AS interrupt_level,
+    coalesce(l.level_triggered, FALSE) AS interrupt_level,
     coalesce(c.accept_ts_ns >= e.exit_ts_ns, FALSE) AS interrupt_accepted
 FROM ending AS e
 ASOF LEFT JOIN taken AS t ON coalesce(e.vm_id, '') = t.vm AND e.vcpu = t.vcpu AND e.exit_ts_ns > t.inject_ts_ns
 ASOF LEFT JOIN accepted AS a ON coalesce(e.vm_id, '') = a.vm AND e.vcpu = a.vcpu AND e.entered_ts_ns >= a.accept_ts_ns
 ASOF LEFT JOIN ended AS d ON coalesce(e.vm_id, '') = d.vm AND e.vcpu = d.vcpu AND e.exit_ts_ns > d.eoi_ts_ns
 ASOF LEFT JOIN came AS c ON coalesce(e.vm_id, '') = c.vm AND e.vcpu = c.vcpu AND e.entry_ts_ns > c.accept_ts_ns
-LEFT JOIN lines AS l ON e.vec = l.vec
+ASOF LEFT JOIN lines AS l
+    ON coalesce(e.vm_id, '') = l.vm AND e.vcpu = l.vcpu AND e.vec = l.vec AND e.exit_ts_ns >= l.accept_ts_ns
 WHERE t.inject_ts_ns IS NOT NULL AND e.entered_ts_ns IS NOT NULL
 ORDER BY e.exit_id
