@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
+import stat
 import tempfile
+import threading
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -46,8 +50,24 @@ def store_for(names: Sequence[str], store: Path | None, default: Path) -> Iterat
     if store is not None or not all(is_artifact(name) for name in names):
         yield store or default
         return
-    with tempfile.TemporaryDirectory(prefix="kvmtrace-", ignore_cleanup_errors=True) as folder:
+    with (
+        _termination_as_interrupt(),
+        tempfile.TemporaryDirectory(prefix="kvmtrace-", ignore_cleanup_errors=True) as folder,
+    ):
         yield Path(folder) / "store"
+
+
+@contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM end the work as Ctrl-C does: a job that is cancelled leaves no store behind."""
+    if threading.current_thread() is not threading.main_thread():  # others may not ask for signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +78,15 @@ class Taking:
     stored: Stored
     said: Said
     _ids: dict[str, list[str]] = field(default_factory=dict)
+    _called: dict[str, str] = field(default_factory=dict)  # artifacts → the runs that they are the names of, too
 
     def check(self, names: Sequence[str]) -> None:
-        """InputError: a name is neither an artifact nor a run. Nothing is ingested yet."""
+        """Look names up, before what is ingested has names, too. InputError: one is neither an artifact nor a run."""
         for name in names:
             if not is_artifact(name):
                 self._run(name)
+            elif (run_id := self._run_called(name)) is not None:
+                self._called[name] = run_id
 
     def runs(self, names: Sequence[str]) -> list[str]:
         """Return ids of the runs that artifacts give, and what is the name of runs (KEY=VALUE: several) as it is.
@@ -87,8 +110,8 @@ class Taking:
 
     def _ingested(self, name: str) -> list[str]:
         if name not in self._ids:
-            also = self._run_called(name)
-            ids = [run_id for file in _files(name) for run_id in self._of_file(file, lone=file == name)]
+            also = self._called.get(name)
+            ids = [run_id for file in self._files(name) for run_id in self._of_file(file, lone=file == name)]
             if not ids:
                 raise InputError(name, "expected a recording in the folder, found none")
             if also is not None and also not in ids:
@@ -118,19 +141,36 @@ class Taking:
         except KvmtraceError:
             return None
 
+    def _files(self, name: str) -> list[str]:
+        """Return the files of an artifact, those of a folder in the order of their names. InputError: it is a store."""
+        folder = Path(name)
+        if name == STANDARD_INPUT or not folder.is_dir():
+            return [name]
+        if any(path.name.startswith(RUN_PREFIX) for path in _listed(runs_folder(folder))):
+            raise InputError(name, "expected recordings, found a store", hint=f"--store {name}, and name its runs")
+        found: list[Path] = []
+        for parent, folders, files in os.walk(folder, onerror=_unreadable):
+            folders.sort()
+            linked = [each for each in folders if Path(parent, each).is_symlink()]  # which the walk does not enter
+            for path in (Path(parent, each) for each in sorted(linked + files)):
+                if (what := _no_file(path)) is None:
+                    found.append(path)
+                else:
+                    self.said(f"passed over: {path}: {what}")
+        return [str(path) for path in found]
 
-def _files(name: str) -> list[str]:
-    """Return the files of an artifact, those of a folder in the order of their names. InputError: it is a store."""
-    folder = Path(name)
-    if name == STANDARD_INPUT or not folder.is_dir():
-        return [name]
-    if any(path.name.startswith(RUN_PREFIX) for path in _listed(runs_folder(folder))):
-        raise InputError(name, "expected recordings, found a store", hint=f"--store {name}, and name its runs")
-    found: list[str] = []
-    for parent, folders, files in os.walk(folder, onerror=_unreadable):
-        folders.sort()
-        found += [str(Path(parent, file)) for file in sorted(files)]
-    return found
+
+def _no_file(path: Path) -> str | None:
+    """Say what an entry of a folder is, if it is no file that ends: to open a FIFO may take for ever."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ELOOP}:
+            return "a link to nothing"
+        raise InputError(str(path), f"cannot be opened: {error.strerror}") from None
+    if stat.S_ISDIR(mode):
+        return "a link to a folder"
+    return None if stat.S_ISREG(mode) else "no regular file"
 
 
 def _listed(folder: Path) -> list[Path]:

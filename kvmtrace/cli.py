@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +23,7 @@ from kvmtrace.commands import (
     sql,
     whatif,
 )
+from kvmtrace.commands.output import stop_writing
 from kvmtrace.errors import ExitCode, KvmtraceError
 from kvmtrace.report.printable import printable
 
@@ -88,8 +88,7 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = ExitCode.INTERRUPTED
     except (BrokenPipeError, SystemExit):  # typer makes the one into the other
-        # Whoever read has seen enough. Python would flush once more at exit, and fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        stop_writing()
         return ExitCode.OK
     except OSError as error:  # standard output: what is ours to open has errors of its own
         return _fail(f"cannot be written: {error.strerror or error}", None, ExitCode.BAD_INPUT)

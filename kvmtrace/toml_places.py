@@ -40,9 +40,11 @@ def nearest(lines: dict[Place, int], place: Place) -> tuple[int, int] | None:
     """
     for length in range(len(place), 0, -1):
         part = place[:length]
+        if part in lines:  # a file of thousands of tables asks for each of them
+            return lines[part], length
         inside = [line for found, line in lines.items() if found[:length] == part]
         if inside:
-            return lines.get(part, min(inside)), length
+            return min(inside), length
     return None
 
 

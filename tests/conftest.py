@@ -14,3 +14,11 @@ def ingested(tmp_path_factory: pytest.TempPathFactory) -> IngestedRecordings:
     """Return a store of recordings, each of which is ingested when it is first asked for."""
     store: Path = tmp_path_factory.mktemp("ingested") / "store"
     return IngestedRecordings(store)
+
+
+@pytest.fixture
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Go to an empty folder, with no store asked for."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KVMTRACE_STORE", raising=False)
+    return tmp_path

@@ -131,19 +131,40 @@ def test_the_workflow_of_the_docs_lets_less_exits_pass_and_stops_more(
     )
 
 
+def stub(runner: Runner, code: int) -> Path:
+    """Put in place of the program one that notes its arguments, one a line, and ends; return the file of notes."""
+    notes = runner.workspace / "arguments"
+    program = runner.workspace / ".bin" / "kvmtrace"
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {shlex.quote(str(notes))}\nexit {code}\n')
+    return notes
+
+
 def test_an_input_is_never_run_and_lines_are_names(runner: Runner) -> None:
-    put(runner, "a folder", "off")
-    put(runner, "-n $(touch pwned)", "on")
-    given = {"base": "\na folder\n", "new": "./-n $(touch pwned)\n", "budget": "docs/examples/budget.toml"}
+    notes = stub(runner, 0)
+    given = {"base": "\na folder\n", "new": "./-n $(touch pwned)\nb;c\n", "budget": "docs/examples/budget.toml"}
     done = run_action(runner, given, "exits")
     assert done.returncode == 0, done.stderr
     assert not (runner.workspace / "pwned").exists()
-    assert runner.known["steps.exits.outputs.exit-code"] == "0"
+    arguments = notes.read_text().splitlines()
+    assert arguments[:5] == ["check", "--against", "./-n $(touch pwned)", "--against", "b;c"]
+    assert arguments[-2:] == ["--", "a folder"]
 
 
-def test_bad_input_ends_the_action_with_3(runner: Runner) -> None:
-    put(runner, "base", "off")
+@pytest.mark.parametrize("code", [0, 1, 3, 4])
+def test_the_action_ends_as_the_check_does_and_tells_the_exit_code(runner: Runner, code: int) -> None:
+    stub(runner, code)
     done = run_action(runner, {"base": "base", "new": "nwe", "budget": "docs/examples/budget.toml"}, "exits")
-    assert done.returncode == 3
-    assert runner.known["steps.exits.outputs.exit-code"] == "3"
-    assert "::error title=kvmtrace check::nwe: no such file" in done.stdout
+    assert done.returncode == code
+    assert runner.known["steps.exits.outputs.exit-code"] == str(code)
+
+
+def test_the_recording_is_given_to_who_uploads_it(runner: Runner) -> None:
+    sudo = runner.workspace / ".bin" / "sudo"
+    sudo.write_text('#!/bin/sh\necho "$@" >> asked\n')
+    sudo.chmod(0o755)
+    (step, upload) = yaml.safe_load(WORKFLOW.read_text())["jobs"]["record"]["steps"]
+    runner.run(step)
+    assert not runner.failed
+    perf, chown = (runner.workspace / "asked").read_text().splitlines()
+    assert perf.startswith("perf record ")
+    assert chown == f"chown {os.getuid()} {upload['with']['path']}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -329,6 +330,15 @@ def test_keys_of_inline_tables_have_the_line_that_they_stand_on() -> None:
     assert found["g", "1", "h"] == 4
     assert found["g", "1", "i"] == 5
     assert found["j",] == 7
+
+
+def test_the_line_of_a_place_that_is_there_is_looked_up_not_searched() -> None:
+    class Places(dict[tuple[str, ...], int]):
+        def items(self) -> NoReturn:
+            raise AssertionError("all places are gone through for each")
+
+    places = Places(lines_of_keys("".join(f"[[a]]\nb = {n}\n" for n in range(3))))
+    assert line_of(places, ("a", "2", "b")) == 6
 
 
 def test_the_line_of_a_place_is_that_of_what_holds_it() -> None:

@@ -130,7 +130,7 @@ def _decision(
     budget: Budget, found: Estimate, value: float | None, interval: Interval | None, *, single: bool
 ) -> tuple[Decision, str]:
     if budget.figure is Figure.RATIO and found.base == 0 and found.new is not None:
-        return _of_none_before(budget, found, taken=single and budget.accept_single)
+        return _of_none_before(budget, found, single=single)
     if value is None:
         undefined = any(side is not None and not math.isfinite(side) for side in (found.base, found.new))
         return Decision.UNDECIDED, _UNDEFINED if undefined else found.missing or _UNDEFINED
@@ -178,16 +178,22 @@ def _counts(budget: Budget) -> str:
     return f"by a change that counts ({budget.minimum_effect * 100:g}% of base)"
 
 
-def _of_none_before(budget: Budget, found: Estimate, *, taken: bool) -> tuple[Decision, str]:
+def _of_none_before(budget: Budget, found: Estimate, *, single: bool) -> tuple[Decision, str]:
     """Decide on a ratio to 0: there is none, but what is new is more than any limit."""
-    if found.new == 0:
+    ends, new = found.difference_interval, found.new or 0.0
+    # Of several runs 0 is the median: that it is 0 on both sides does not show that nothing changed.
+    if ends is None and single and (budget.accept_single or new == 0):
+        ends = Interval(new, new)
+    if ends is None:
+        return Decision.UNDECIDED, found.missing or "0 before, and what is new has no interval"
+    if ends == (0, 0):
         allows_none = (budget.at_most is None or budget.at_most >= 1) and (
             budget.at_least is None or budget.at_least <= 1
         )
         why = "0 on both sides"
         return (Decision.WITHIN, f"{why}: no change") if allows_none else (Decision.UNDECIDED, f"{why}: no ratio")
-    if not taken and (found.difference_interval is None or found.difference_interval.low <= 0):
-        return Decision.UNDECIDED, found.missing or "0 before, and not shown to be more than 0 after"
+    if ends.low <= 0:
+        return Decision.UNDECIDED, "0 before, and not shown to be more than 0 after"
     return (Decision.OVER if budget.at_most is not None else Decision.WITHIN), "0 before: more than any ratio"
 
 

@@ -1,20 +1,22 @@
 """`kvmtrace check`: holds what changed between two sides to a file of budgets, for CI."""
 
+import os
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kvmtrace.commands.options import DEFAULT_STORE, ForceOption
-from kvmtrace.commands.output import check_output, say, warn, write_output
+from kvmtrace.commands.output import check_output, say, stop_writing, warn, write_output
 from kvmtrace.commands.stored import tell
 from kvmtrace.errors import CheckFailedError, ExitCode, KvmtraceError, StoreError, UndecidedError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from kvmtrace.budget.decisions import Checked
     from kvmtrace.ingest import Ingested
@@ -49,9 +51,8 @@ def check(
     force: ForceOption = False,
 ) -> None:
     """Hold what changed to budgets: exit 0 within, 1 over, 4 not decided by what was recorded, 3 bad input."""
-    from kvmtrace.report import budget as words
-
     _check_outputs(junit, markdown, force=force)
+    _check_apart({"--junit": junit, "--markdown": markdown}, [*base, *against], budget)
     start = time.monotonic()
     try:
         checked = _checked(base, against, budget, store)
@@ -59,20 +60,12 @@ def check(
         if error.exit_code is ExitCode.BAD_INPUT:
             _tell_bad_input(error, budget, junit, markdown, github=github, force=force, start=start)
         raise
-    from kvmtrace.report import text
+    try:
+        _write(checked, junit, markdown, force=force, start=start)
+    finally:  # where one of them cannot be written, the other still tells the result
+        _print(checked, github=github)
+    from kvmtrace.report import budget as words
 
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    sys.stdout.write(text.lay_out(words.document(checked), terminal_width=width))
-    if junit is not None:
-        from kvmtrace.report import junit as xml
-
-        write_output(xml.to_xml(checked, time.monotonic() - start), junit, force=force)
-    if markdown is not None:
-        from kvmtrace.report import markdown as layout
-
-        _append(layout.lay_out(words.document(checked)), markdown)
-    if github:
-        sys.stdout.writelines(f"{line}\n" for line in words.github_commands(checked))
     match checked.exit_code:
         case ExitCode.CHECK_FAILED:
             raise CheckFailedError(words.headline(checked))
@@ -84,7 +77,7 @@ def check(
 def _checked(base: "Sequence[str]", new: "Sequence[str]", budget: Path, store: Path | None) -> "Checked":
     from kvmtrace import artifacts
     from kvmtrace.budget import budget_file, decisions
-    from kvmtrace.compare.request import Request, sides
+    from kvmtrace.compare.request import Request, left_out, sides
     from kvmtrace.store.connection import StoreConnection
 
     budgets = budget_file.read(budget)
@@ -95,11 +88,41 @@ def _checked(base: "Sequence[str]", new: "Sequence[str]", budget: Path, store: P
         with StoreConnection(folder) as connection:
             warn(connection.catalogue.warnings)
             both = sides(connection, request, [each.expression for each in budgets.budgets])
-            return decisions.check(budgets, *both)
+            checked = decisions.check(budgets, *both)
+            return replace(checked, warnings=(*left_out(connection, request), *checked.warnings))
 
 
 def _told(run: "Ingested", file: str) -> None:
     tell(run, file)
+
+
+def _write(checked: "Checked", junit: Path | None, markdown: Path | None, *, force: bool, start: float) -> None:
+    """Write the files that are asked for. StoreError: one cannot be written."""
+    from kvmtrace.report import budget as words
+
+    if junit is not None:
+        from kvmtrace.report import junit as xml
+
+        write_output(xml.to_xml(checked, time.monotonic() - start), junit, force=force)
+    if markdown is not None:
+        from kvmtrace.report import markdown as layout
+
+        _append(layout.lay_out(words.document(checked)), markdown)
+
+
+def _print(checked: "Checked", *, github: bool) -> None:
+    """Write the result to standard output. A reader who has seen enough does not change the exit code."""
+    from kvmtrace.report import budget as words
+    from kvmtrace.report import text
+
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    try:
+        sys.stdout.write(text.lay_out(words.document(checked), terminal_width=width))
+        if github:
+            sys.stdout.writelines(f"{line}\n" for line in words.github_commands(checked))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        stop_writing()
 
 
 def _check_outputs(junit: Path | None, markdown: Path | None, *, force: bool) -> None:
@@ -108,6 +131,21 @@ def _check_outputs(junit: Path | None, markdown: Path | None, *, force: bool) ->
     for path, option in ((junit, "--junit"), (markdown, "--markdown")):
         if path is not None and not path.parent.is_dir():
             raise UsageError(f"{option} {path}: there is no folder {path.parent}")
+
+
+def _check_apart(outputs: "Mapping[str, Path | None]", inputs: "Sequence[str]", budget: Path) -> None:
+    """UsageError: a file to write is one to read, or the other to write."""
+    from kvmtrace.artifacts import is_artifact
+
+    taken = {os.path.realpath(name): name for name in inputs if is_artifact(name)}
+    taken[os.path.realpath(budget)] = f"--budget {budget}"
+    for option, path in outputs.items():
+        if path is None or (path.exists() and not path.is_file()):  # a device or a pipe keeps nothing
+            continue
+        place = os.path.realpath(path)
+        if place in taken:
+            raise UsageError(f"{option} {path}: the same file as {taken[place]}")
+        taken[place] = f"{option} {path}"
 
 
 def _tell_bad_input(

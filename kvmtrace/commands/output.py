@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -33,10 +34,28 @@ def can_write(signs: str) -> bool:
     return True
 
 
+def stop_writing() -> None:
+    """Let go of standard output, which nobody reads any more: Python would flush it at exit, and fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def check_output(output: Path | None, *, force: bool) -> None:
     """UsageError: `output` is there already, and nobody asked to overwrite it."""
     if output is not None and output.exists() and not force:
         raise UsageError(f"{output} is there already", hint="--force overwrites it")
+
+
+def check_outputs(output: Path | None, plot: Path | None, *, force: bool) -> None:
+    """UsageError: of a table and its figure one cannot be written, which is known before the other is there."""
+    check_output(output, force=force)
+    check_output(plot, force=force)
+    if output is None or plot is None:
+        return
+    if output.resolve() == plot.resolve():
+        raise UsageError(f"--output and --plot are the same file: {plot}")
+    for path in (output, plot):
+        if not path.parent.is_dir():
+            raise UsageError(f"{path}: there is no folder {path.parent}")
 
 
 def write_output(text: str, output: Path | None, *, force: bool) -> None:
