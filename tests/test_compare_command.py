@@ -143,6 +143,46 @@ def test_a_comparison_and_its_figure_go_to_files_that_are_overwritten_only_by_fo
     assert compare(store, *arguments, "--force") == ExitCode.OK
 
 
+@pytest.mark.parametrize(("page", "figure"), [("a.md", "no/a.png"), ("no/a.md", "a.png"), ("a.png", "./a.png")])
+def test_where_one_of_both_files_cannot_be_written_neither_is(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], page: str, figure: str
+) -> None:
+    files = ("-o", str(tmp_path / page), "--plot", f"{tmp_path}/{figure}", "--force")
+    assert compare(store, "off", "--against", "on", *files) == ExitCode.USAGE
+    assert not list(tmp_path.iterdir())
+    assert ("the same file" if page == "a.png" else "there is no folder") in capsys.readouterr().err
+
+
+def test_nothing_to_draw_leaves_no_half_of_the_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        add_run(tmp_path / "store", name)
+    files = ("-o", str(tmp_path / "a.txt"), "--plot", str(tmp_path / "a.png"))
+    assert compare(tmp_path / "store", "a", "--against", "b", *files) == ExitCode.USAGE
+    assert "nothing is recorded on both sides that could be drawn" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_of_a_tag_recordings_alone_are_compared_and_what_is_left_out_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for n in range(6):
+        add_recording(tmp_path, f"a{n}", {"npf": 100 + n})
+        add_recording(tmp_path, f"b{n}", {"npf": 50 + n})
+    add_run(tmp_path, "aa", {"benchmarks": fixed_table("benchmarks", [])}, kind="benchmarks")
+    (run_folder(tmp_path, "aa") / "label.json").write_text(json.dumps({"label": None, "tags": {"side": "a"}}))
+    assert compare(tmp_path, "side=a", "--against", "side=b") == ExitCode.OK
+    out = capsys.readouterr().out
+    assert out.startswith("exits per second fell from 102 to 52.5 (")
+    said = "Of side=a recordings alone are compared; left out: aa (benchmarks)."
+    assert f"warning: {said}" in out
+    budget = tmp_path / "budget.toml"
+    budget.write_text('[[budget]]\nname = "exits"\nmetric = "kvm_exit"\nscope = "ratio"\nat_most = 1.0\n')
+    assert run(["check", "side=a", "--against", "side=b", "--budget", str(budget), "--store", str(tmp_path)]) == 0
+    assert said in capsys.readouterr().out
+    assert compare(tmp_path, "side=a", "aa", "--against", "side=b") == ExitCode.OK
+    assert "left out" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

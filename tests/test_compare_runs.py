@@ -152,7 +152,17 @@ def test_tags_name_many_runs_and_a_wrong_event_is_refused(store: Path) -> None:
         compared(store, "guest=busy", "on")
 
 
-@pytest.mark.parametrize("text", ["work=1", "work=0/1", "work=1/0", "work", "a b", "", "work=1/2/3", "kvm_exit;"])
+def test_an_interrupt_is_one_with_or_without_its_system_and_the_first_line_stands_once(store: Path) -> None:
+    lines = compared(store, "off", "on", Options(per=denominator("kvm:kvm_inj_virq"))).headlines
+    assert [each.name for each in lines if each.unit == "per injected interrupt"] == [
+        "exits", "exits without port I/O", "exits to userspace"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["work=1", "work=0/1", "work=1/0", "work", "a b", "", "work=1/2/3", "kvm_exit;", "work=1e400/1", "work=1/1e400"],
+)
 def test_a_denominator_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--per"):
         denominator(text)

@@ -130,15 +130,23 @@ def test_a_figure_is_drawn_beside_the_report(store: Path, tmp_path: Path, capsys
     assert capsys.readouterr().out == ""
 
 
-def test_a_run_with_nothing_to_draw_is_reported_and_the_plot_refused(
+def test_a_run_with_nothing_to_draw_is_refused_and_no_half_of_the_answer_is_left(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    figure = tmp_path / "latency.png"
-    assert report(store, "c3", "--plot", str(figure)) == ExitCode.USAGE
+    figure, page = tmp_path / "latency.png", tmp_path / "page.txt"
+    assert report(store, "c3", "--plot", str(figure), "-o", str(page)) == ExitCode.USAGE
     shown = capsys.readouterr()
-    assert shown.out.startswith("Run c3\n")
+    assert not shown.out
     assert "run c3 has no exits with a latency to draw" in shown.err
     assert not figure.exists()
+    assert not page.exists()
+
+
+def test_a_report_and_its_figure_are_two_files(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    same = tmp_path / "a.png"
+    assert report(store, "a1", "-o", str(same), "--plot", f"{tmp_path}/runs/../a.png", "--force") == ExitCode.USAGE
+    assert "--output and --plot are the same file" in capsys.readouterr().err
+    assert not same.exists()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kvmtrace.commands.options import DEFAULT_STORE, ForceOption, FormatOption, OutputOption, StoreOption
-from kvmtrace.commands.output import can_write, check_output, say, warn, write_output
+from kvmtrace.commands.output import can_write, check_outputs, say, warn, write_output
 from kvmtrace.errors import UsageError
 from kvmtrace.exit_keys import By
 from kvmtrace.report.tables import TableFormat
@@ -67,12 +67,11 @@ def compare(
     from kvmtrace.compare.lines import Options
     from kvmtrace.compare.request import Request
 
-    check_output(output, force=force)
+    check_outputs(output, plot, force=force)
     if plot is not None:
         from kvmtrace.report import comparison_figure
         from kvmtrace.report.figure_style import file_format
 
-        check_output(plot, force=force)
         file_format(plot)
     options = Options(
         by=tuple(dict.fromkeys(by or [By.REASON])),
@@ -84,9 +83,10 @@ def compare(
     )
     request = Request(tuple(base), tuple(against), options, tuple(map(read_claim, claim or ())))
     comparison = _answer(request, store)
-    write_output(_render(comparison, report_format, to_terminal=output is None), output, force=force)
-    if plot is not None:
+    text = _render(comparison, report_format, to_terminal=output is None)
+    if plot is not None:  # first, as there may be nothing to draw: no half of the answer then
         comparison_figure.save(comparison, plot, force=force)
+    write_output(text, output, force=force)
 
 
 def _share(text: str, option: str) -> float:

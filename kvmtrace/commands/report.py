@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kvmtrace.commands.options import DEFAULT_STORE, ForceOption, FormatOption, OutputOption, StoreOption
-from kvmtrace.commands.output import can_write, check_output, say, warn, write_output
+from kvmtrace.commands.output import can_write, check_outputs, say, warn, write_output
 from kvmtrace.exit_keys import By
 from kvmtrace.report.tables import TableFormat
 
@@ -42,11 +42,10 @@ def report(
     """Report the exits of runs: how many, how often, how long they kept the guest waiting."""
     from kvmtrace.report.reading import Choice
 
-    check_output(output, force=force)
+    check_outputs(output, plot, force=force)
     if plot is not None:
         from kvmtrace.report import figure_style, figures
 
-        check_output(plot, force=force)
         figure_style.file_format(plot)
     keys = tuple(dict.fromkeys(by or [By.REASON]))
     choice = Choice(keys, with_idle=with_idle, exact=exact, distribution_by_reason=plot is not None)
@@ -54,9 +53,9 @@ def report(
     if by and any(summary.exits is None for summary in summaries):
         say("--by tells exits apart; runs without exits are reported as they are")
     text = _render(summaries, report_format, to_terminal=output is None)
-    write_output(text, output, force=force)
-    if plot is not None:
+    if plot is not None:  # first, as there may be nothing to draw: no half of the answer then
         figures.save(summaries, plot, force=force)
+    write_output(text, output, force=force)
 
 
 def _read(runs: "Sequence[str]", choice: "Choice", store: Path) -> "list[Summary]":

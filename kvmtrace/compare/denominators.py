@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -48,14 +49,15 @@ def denominator(text: str) -> Denominator:
             f"--per: expected second, guest-second, vcpu, work=N/M or an event, found {text!r}",
             hint="--per kvm_inj_virq, or --per work=120000/118000: what base and new did",
         )
-    words = "injected interrupt" if text.removeprefix("kvm:") == INJECTION else text
-    return Denominator(words, terms.Events(text), event=text)
+    if text.removeprefix("kvm:") == INJECTION:
+        return Denominator("injected interrupt", terms.Events(INJECTION), event=INJECTION)
+    return Denominator(text, terms.Events(text), event=text)
 
 
 def _work(text: str) -> Denominator:
     match = _WORK.fullmatch(text)
     done = (float(match[1]), float(match[2])) if match else (0.0, 0.0)
-    if min(done) <= 0:
+    if not all(0 < each < math.inf for each in done):
         raise UsageError(
             f"--per: expected work=N/M with what base and new did, found {text!r}", hint="--per work=120000/118000"
         )

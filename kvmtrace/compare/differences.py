@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -22,16 +23,18 @@ _FACTS = {
     "cpus_online": "CPUs online",
 }
 _LISTED = 8
+_NUMBERED = re.compile(r"(.+) #\d+")
 _LONGER = 1.2
 """Recordings that differ more in length may differ in their phases, too."""
 _PARTLY = 0.05
-"""Part of the elapsed time that the events may have been off without a word."""
+"""Part of the time that events or a counter may have been off without a word."""
 
 
 def warnings(base: Side, new: Side) -> list[str]:
     """Say what differs, one plain sentence each."""
     parts: tuple[Callable[[Side, Side], Iterator[str]], ...] = (
-        _same_run, _kinds, _host, _settings, _tracepoints, _durations, _vcpus, _losses, _sampled, _unseen, _models,
+        _same_run, _kinds, _host, _settings, _tracepoints, _durations, _vcpus, _losses, _sampled, _multiplexed,
+        _without_length, _rows_of_one_name, _unseen, _models,
     )  # fmt: skip
     return list(dict.fromkeys(chain.from_iterable(part(base, new) for part in parts)))
 
@@ -137,6 +140,37 @@ def _sampled(base: Side, new: Side) -> Iterator[str]:
             yield f"Sampled in {run.title}: {_listed(scaled)}: counts are multiplied, latencies are unreliable."
         if varying:
             yield f"Sampled in {run.title} with a varying period, so not compared: {_listed(varying)}."
+
+
+def _multiplexed(base: Side, new: Side) -> Iterator[str]:
+    """Tell counters that had to share the processor's few: perf takes what it saw for the whole time."""
+    for run in chain(base.runs, new.runs):
+        partly = [
+            f"{name} ran {share:.2%} of its time" for name, share in run.running_share.items() if share < 1 - _PARTLY
+        ]
+        if partly:
+            yield f"{_listed(partly)} in {run.title}: perf scaled what it counted."
+
+
+def _without_length(base: Side, new: Side) -> Iterator[str]:
+    for run in chain(base.runs, new.runs):
+        if run.manifest.source.format == "kvm-stat" and run.seconds is None:
+            yield (
+                f"{run.title} is of kvm_stat, so no rate is known, only counts per event (--per EVENT); rows of a log "
+                "are added up."
+            )
+
+
+def _rows_of_one_name(base: Side, new: Side) -> Iterator[str]:
+    """Say of UNKNOWN #2 that its number is all that pairs it."""
+    of_sides = [{name for run in side.runs if _is_table(run) for name in run.figures} for side in (base, new)]
+    several = {match[1] for name in of_sides[0] & of_sides[1] if (match := _NUMBERED.fullmatch(name))}
+    if several:
+        yield f"Several rows of one name ({_listed(several)}) are paired by their order: they may not be the same."
+
+
+def _is_table(run: RunData) -> bool:
+    return run.manifest.kind == "exit_summaries"
 
 
 def _unseen(base: Side, new: Side) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from kvmtrace.compare.run_data import RunData
 from kvmtrace.stats.estimates import Mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -34,6 +35,8 @@ def counters(connection: StoreConnection, manifest: Manifest, seconds: float | N
     events: dict[str, Floats] = {}
     figures: dict[str, Mean] = {}
     units: dict[str, str] = {}
+    running: dict[str, float] = {}
+    aliases: dict[str, str] = {}
     for row in rows:
         name = _counter_name(row)
         values = np.array([np.nan if value is None else value for value in row["counted"]], np.float64)
@@ -42,16 +45,23 @@ def counters(connection: StoreConnection, manifest: Manifest, seconds: float | N
         share, repeats = row["stderr_share"], row["repeats"]
         mean = float(values.sum())
         figures[name] = Mean(mean, None if share is None else mean * share, repeats)
-        if row["unit"] is None:
-            events[name] = values if len(ends) > 1 else values[:1]
-        else:
+        if row["running_share"] is not None:
+            running[name] = row["running_share"]
+        if row["unit"] is not None:
             units[name] = row["unit"]
+            continue
+        events[name] = values if len(ends) > 1 else values[:1]
+        if row["system"]:
+            aliases[name.partition(":")[2]] = name
     seconds = seconds or (ends[-1] / 1e9 if ends else None)
     lengths = np.diff(np.array([0, *ends], np.float64)) / 1e9 if len(ends) > 1 else None
-    short = {name.partition(":")[2]: blocks for name, blocks in events.items() if ":" in name}
+    # As `kvm_exit` is asked for, and kvm:kvm_exit counted; a counter of that very name is itself.
+    short_events = {short: events[name] for short, name in aliases.items()}
+    short_figures = {short: figures[name] for short, name in aliases.items()}
     return RunData(
         manifest, connection.catalogue.label(manifest.run_id), max(len(ends), 1), seconds,
-        events=short | events, figures=figures, unit_of=units, block_lengths_s=lengths,
+        events=short_events | events, figures=short_figures | figures, unit_of=units, block_lengths_s=lengths,
+        running_share=running,
     )  # fmt: skip
 
 
@@ -61,9 +71,9 @@ def _counter_name(row: Row) -> str:
 
 
 def summaries(connection: StoreConnection, manifest: Manifest, seconds: float | None) -> RunData:
-    """Return tables of `perf kvm stat`: means with their ±, and counts."""
-    rows = [row for row in _rows(connection, "exit-summaries", manifest) if row["mean_ns"] is not None]
-    named = {f"{row['event_kind']} {row['reason']}": row for row in rows}
+    """Return tables of `perf kvm stat`: means with their ±, and counts; rows of one name by their place among them."""
+    rows = _rows(connection, "exit-summaries", manifest)
+    named = {name: row for name, row in zip(_row_names(rows), rows, strict=True) if row["mean_ns"] is not None}
     figures = {
         name: Mean(row["mean_ns"], _times(row["mean_ns"], row["stderr_share"]), row["samples"])
         for name, row in named.items()
@@ -72,6 +82,15 @@ def summaries(connection: StoreConnection, manifest: Manifest, seconds: float | 
     label = connection.catalogue.label(manifest.run_id)
     units = dict.fromkeys(figures, "ns, mean")
     return RunData(manifest, label, 1, seconds, events=counts, figures=figures, unit_of=units)
+
+
+def _row_names(rows: Iterable[Row]) -> Iterator[str]:
+    """Give what rows are called: of several UNKNOWN, in the order of lines, UNKNOWN, UNKNOWN #2, UNKNOWN #3."""
+    seen: Counter[str] = Counter()
+    for row in rows:
+        name = f"{row['event_kind']} {row['reason']}"
+        seen[name] += 1
+        yield name if seen[name] == 1 else f"{name} #{seen[name]}"
 
 
 def benchmarks(connection: StoreConnection, manifest: Manifest, seconds: float | None) -> RunData:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from kvmtrace.store.connection import StoreConnection
     from kvmtrace.store.manifest import Manifest
 
+_LISTED = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -39,25 +41,29 @@ class Request:
 def answer(connection: StoreConnection, request: Request) -> Comparison:
     """Compare. UsageError: a run, event or reason that is not there. StoreError: a run cannot be read."""
     base, new = sides(connection, request, [each.expression for each in request.claims])
+    beside = left_out(connection, request)
     detailed = None
     if all(run.keyed is not None for side in (base, new) for run in side.runs):
         plan = Plan(frozenset({By.REASON, By.DETAIL}), latency=False, guest_time=request.options.per.guest_time)
         detailed = _detailed(connection, base, plan), _detailed(connection, new, plan)
-    return comparison.compare(base, new, detailed, request.options, request.claims)
+    found = comparison.compare(base, new, detailed, request.options, request.claims)
+    return replace(found, warnings=(*beside, *found.warnings))
 
 
 def sides(connection: StoreConnection, request: Request, expressions: Sequence[Expression]) -> tuple[Side, Side]:
     """Return the two sides with what the options and `expressions` need of them. Errors: as of `answer`."""
-    base, new = runs_named(connection, request.base), runs_named(connection, request.new)
+    base, new = _runs_compared(connection, request)
     per = request.options.per
-    if per.event is not None:
-        _check_event(per.event, [*base, *new])
+    if per.event is not None and all(m.kind == "recording" for m in [*base, *new]):
+        _check_event(per.event, [*base, *new])  # before anything is read of large recordings
     plan = _plan(request.options, expressions, [*base, *new])
     if len(base) == len(new) == 1:
         first, second = read_pair(connection, base[0], new[0], plan)
         runs: tuple[Sequence[RunData], Sequence[RunData]] = [first], [second]
     else:
         runs = read_each(connection, base, plan), read_each(connection, new, plan)
+    if per.event is not None:
+        _check_event(per.event, [*base, *new], [run for of_side in runs for run in of_side])
     work = per.work or (None, None)
     made = [
         Side(name, tuple(replace(run, work=done) for run in of_side))
@@ -78,10 +84,11 @@ def _plan(options: Options, expressions: Sequence[Expression], manifests: Sequen
     return Plan(frozenset(by), frozenset(events), latency, guest_time)
 
 
-def _check_event(name: str, manifests: Sequence[Manifest]) -> None:
-    """UsageError: no recording has the event; where counters are compared, they may."""
+def _check_event(name: str, manifests: Sequence[Manifest], runs: Sequence[RunData] = ()) -> None:
+    """UsageError: no recording has the event, and no counter of `runs` counts it."""
     known = {each for m in manifests for t in m.tracepoints for each in (t.event, f"{t.system}:{t.event}")}
-    if name not in known and all(m.kind == "recording" for m in manifests):
+    known |= {each for run in runs for each in run.events}
+    if name not in known:
         near = get_close_matches(name, known, n=3, cutoff=0.4)
         raise UsageError(
             f"--per {name}: not recorded in any of the runs",
@@ -101,13 +108,38 @@ def _with_wholes(own: RunData, run: RunData) -> RunData:
     return replace(own, events=events, work=run.work)
 
 
-def runs_named(connection: StoreConnection, names: Sequence[str]) -> list[Manifest]:
-    """Return the runs that names mean, each once, in their order. UsageError: a name means none, or several runs."""
+def left_out(connection: StoreConnection, request: Request) -> list[str]:
+    """Say which runs of a tag are not compared. UsageError: as of `sides`."""
+    taken = {m.run_id for side in _runs_compared(connection, request) for m in side}
+    said = []
+    for name in dict.fromkeys((*request.base, *request.new)):
+        others = [m for m in _tagged(connection, name) if m.run_id not in taken]
+        if others:
+            listed = ", ".join(f"{m.run_id} ({m.kind.replace('_', ' ')})" for m in others[:_LISTED])
+            more = f" and {len(others) - _LISTED} more" if len(others) > _LISTED else ""
+            said.append(f"Of {name} recordings alone are compared; left out: {listed}{more}.")
+    return said
+
+
+def _runs_compared(connection: StoreConnection, request: Request) -> tuple[list[Manifest], list[Manifest]]:
+    """Return the runs that names mean; where both sides have recordings, a tag means these alone."""
+    both = _runs_named(connection, request.base), _runs_named(connection, request.new)
+    if all(any(m.kind == "recording" for m in side) for side in both):
+        return (
+            _runs_named(connection, request.base, only="recording"),
+            _runs_named(connection, request.new, only="recording"),
+        )
+    return both
+
+
+def _runs_named(connection: StoreConnection, names: Sequence[str], only: str | None = None) -> list[Manifest]:
+    """Return the runs, of a tag those of a kind, each once, in order. UsageError: a name means none, or several."""
     found: dict[str, Manifest] = {}
     for name in names:
         tagged = _tagged(connection, name)
         for manifest in tagged or [connection.catalogue.resolve(name)]:
-            found[manifest.run_id] = manifest
+            if not tagged or only in (None, manifest.kind):
+                found[manifest.run_id] = manifest
     return list(found.values())
 
 

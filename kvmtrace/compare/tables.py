@@ -99,9 +99,8 @@ class Tables:
         """Give the tables."""
         if self._all("keyed"):
             yield from self._of_exits()
-        events = sorted({name for side in self._sides for run in side.runs for name in run.events if ":" in name})
         if self.options.events or not self._all("keyed"):
-            yield self._of_events(events or self._events_without_system())
+            yield self._of_events(self._event_names())
         if figures := sorted(self._figures()):
             lines = tuple(self._line(name, self._unit(name), terms.Figure(name)) for name in figures)
             yield Section("Figures as their sources give them", "figure", "", (), lines)
@@ -111,8 +110,11 @@ class Tables:
         runs = [run for side in self._sides for run in side.runs]
         return {name for run in runs for name in run.figures if name not in run.events or name in run.unit_of}
 
-    def _events_without_system(self) -> list[str]:
-        return sorted({name for side in self._sides for run in side.runs for name in run.events})
+    def _event_names(self) -> list[str]:
+        """Return what is counted on either side, without the short names by which system:event goes as well."""
+        runs = [run for side in self._sides for run in side.runs]
+        named = {name for run in runs for name in run.events}
+        return sorted(named - {name.partition(":")[2] for name in named})
 
     def _unit(self, name: str) -> str:
         units = {run.unit_of.get(name) for side in self._sides for run in side.runs} - {None}

@@ -46,9 +46,14 @@ def of_runs(values: Sequence[float], level: float = LEVEL) -> Estimate:
     # The k-th lowest and the k-th highest run hold the median between them but for 2 P(X < k), X of n coins.
     cut = int(stats.binom.ppf((1 - level) / 2, n, 0.5)) if n else 0
     if n < MIN_RUNS or cut == 0:
-        return _point(median, BETWEEN, n, "runs", level, f"not enough runs: need {MIN_RUNS}, found {n}")
+        return _point(median, BETWEEN, n, "runs", level, f"not enough runs: need {_runs_for(level)}, found {n}")
     ends = Interval(sorted_values[cut - 1], sorted_values[n - cut])
     return Estimate(None, median, None, None, median, ends, None, BETWEEN, 0, n, "runs", level)
+
+
+def _runs_for(level: float) -> int:
+    """Return the fewest runs whose lowest and highest hold the median between them at a level: 2 / 2^n < 1 - level."""
+    return max(MIN_RUNS, math.floor(math.log2(2 / (1 - level))) + 1)
 
 
 def of_mean(mean: Mean, level: float = LEVEL) -> Estimate:
