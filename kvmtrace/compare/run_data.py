@@ -133,6 +133,15 @@ class RunData:
 
     def histogram(self, where: Where = ()) -> Histogram:
         """Return the latencies of exits by block. NotRecordedError: exits were not recorded."""
+        if where not in self._histograms:
+            self._histograms[where] = self._histogram(where)
+        return self._histograms[where]
+
+    @cached_property
+    def _histograms(self) -> dict[Where, Histogram]:
+        return {}
+
+    def _histogram(self, where: Where) -> Histogram:
         parts = [each.exits for each in self.matching(where)]
         if not parts:
             return Histogram(np.zeros((self.blocks, 0)), np.zeros(0))

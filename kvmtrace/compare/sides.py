@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kvmtrace.compare.run_data import NotRecordedError, RunData, drawn
-from kvmtrace.compare.terms import Events, Exits, Figure, Operation, Seconds, percentiles_of
+from kvmtrace.compare.terms import Events, Exits, Figure, Operation, Percentile, Seconds, percentiles_of
 from kvmtrace.stats import estimates, one_side
 from kvmtrace.stats.blocks import block_length
 from kvmtrace.stats.estimates import LEVEL, Estimate, Mean, Replicated
@@ -69,9 +69,10 @@ def _block_length(term: Term, run: RunData) -> int:
     What each block adds to the term is the series; a percentile hardly moves when one block goes, so of it the exits
     below it are, which the block adds to those that its share would be.
     """
-    without = term.value(run, run.without_each)
-    lengths = [block_length(without)] if np.isfinite(without).all() else [1]
-    lengths += [block_length(each.influence(run)) for each in percentiles_of(term)]
+    lengths = [block_length(each.influence(run)) for each in percentiles_of(term)]
+    if not isinstance(term, Percentile):
+        without = term.value(run, run.without_each)
+        lengths.append(block_length(without) if np.isfinite(without).all() else 1)
     return max(lengths)
 
 
