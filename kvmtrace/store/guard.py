@@ -53,7 +53,7 @@ def checked(connection: duckdb.DuckDBPyConnection, sql: str) -> Statement:
     if parsed.type != duckdb.StatementType.SELECT:
         raise _refused(_kind(parsed))
     statement = Statement(sql, parsed)
-    for node in _nodes(_syntax_tree(connection, sql)):
+    for node in nodes(_syntax_tree(connection, sql)):
         _look_at(node, statement)
     return statement
 
@@ -105,7 +105,8 @@ def _syntax_tree(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, A
     return tree
 
 
-def _nodes(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def nodes(tree: object) -> Iterator[dict[str, Any]]:
+    """Return every object of a syntax tree as JSON has it."""
     waiting: list[Any] = [tree]
     while waiting:
         value = waiting.pop()

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from kvmtrace import schema
 from kvmtrace.errors import KvmtraceError, UsageError
+from kvmtrace.store.guard import nodes
 from kvmtrace.store.views import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Mapping
 
     from kvmtrace.store.connection import StoreConnection
 
@@ -74,7 +75,7 @@ def parsed(connection: StoreConnection, text: str, events: Collection[str]) -> C
         raise ConditionError("expected one condition of an exit, found more than an expression")
     columns: set[str] = set()
     fields: set[tuple[str, str]] = set()
-    for part in _parts(expressions[0]):
+    for part in nodes(expressions[0]):
         _check(part)
         if part.get("class") == "COLUMN_REF":
             _place(part, events, columns, fields)
@@ -100,7 +101,7 @@ def check_truth(connection: StoreConnection, condition: Condition) -> None:
     ]
     statement = _tree(connection, f"SELECT {condition.sql} FROM {', '.join(nothing_of)}")  # noqa: S608 - as DuckDB printed it
     node = statement["statements"][0]["node"]
-    node["select_list"] += [part for whole in _parts(node["select_list"]) for part in _truths(whole)]
+    node["select_list"] += [part for whole in nodes(node["select_list"]) for part in _truths(whole)]
     try:
         types = connection.query(_printed(connection, statement)).types
     except UsageError as error:
@@ -139,20 +140,9 @@ def _tree(connection: StoreConnection, sql: str) -> dict[str, Any]:
 
 def _without_places(tree: dict[str, Any]) -> None:
     """Forget where in the text each part stood: equal trees are equal then."""
-    for part in _parts(tree):
+    for part in nodes(tree):
         part.pop("query_location", None)
         part.pop("query_location_length", None)
-
-
-def _parts(tree: object) -> Iterator[dict[str, Any]]:
-    waiting = [tree]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            yield value
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
 
 
 def _check(part: Mapping[str, Any]) -> None:
@@ -200,7 +190,7 @@ def _with_counts(connection: StoreConnection, expression: dict[str, Any]) -> dic
         names = value.get("column_names")
         if value.get("class") == "COLUMN_REF" and names and names[0] not in {EXIT, INTERRUPTS_OF} and names[1] == COUNT:
             copy = json.loads(json.dumps(template))
-            (reference,) = (part for part in _parts(copy) if part.get("class") == "COLUMN_REF")
+            (reference,) = (part for part in nodes(copy) if part.get("class") == "COLUMN_REF")
             reference["column_names"] = names
             return {**copy, "alias": ""}
         return {key: counted(part) for key, part in value.items()}
