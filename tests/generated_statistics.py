@@ -1,11 +1,12 @@
 """docs/statistics.md: how often intervals and verdicts are right, by trials at fixed seeds.
 
-`python -m tests.generated_statistics [TRIALS]` works it out again, which takes the better part of an hour, and writes
-the page; test_stats_levels.py and test_statistics_recordings.py hold the same trials to their bounds.
+`python -m tests.generated_statistics [PART...]` works it out again, half an hour for the whole, and writes the page;
+test_stats_levels.py and test_statistics_recordings.py hold the same trials to their bounds.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,12 @@ from statistics_levels import HELD, RUNS, TOO_SLOW, TRIALS, between_power, betwe
 from statistics_recordings import MODEL, VARIANT, power, seeds, stretches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 PAGE = ROOT / "docs" / "statistics.md"
 _PER = {"second": "exits per second", "kvm_inj_virq": "exits per injected interrupt"}
 
+_PART = re.compile(r"<!-- begin (\w+) -->\n(.*?)<!-- end \1 -->", re.DOTALL)
 _HEAD = """\
 # How often intervals are right
 
@@ -46,9 +48,9 @@ recording should be some dozen times longer than what comes and goes in it.
 _RECORDINGS = """
 ## Recordings
 
-Equal pairs through the whole way, from the store to the verdict: random stretches (a tenth to a fifth) of one
-recording of 60 s, and runs of 2 s of one model that differ in their seed ({model}, {variant}). *Any figure* is any of
-some forty that one comparison tells, after Holm's correction.
+Equal pairs through the whole way, from the store to the verdict: random stretches (3 to 6 s) of one recording of
+1,200 s, and runs of 2 s of one model that differ in their seed ({model}, {variant}). *Any figure* is any of some forty
+that one comparison tells, after Holm's correction.
 
 | pairs | figure | pairs | first figure called different | any figure |
 |---|---|---|---|---|
@@ -61,44 +63,55 @@ _RUNS = """
 """
 
 
-def lines(trials: int) -> Iterator[str]:
-    """Give the page, as it is worked out."""
-    yield _HEAD + "\n" + _SERIES.format(trials=trials)
+def series() -> Iterator[str]:
+    """Give the rates of series made of random numbers."""
+    yield _SERIES.format(trials=TRIALS)
     for held in (HELD, TOO_SLOW):
         if held is TOO_SLOW:
             yield _SLOW
-        for name, series in held.items():
-            null = within_rates(series, trials=trials)
-            fell = within_rates(series, trials=trials, factor=0.9, seed=2)
+        for name, made in held.items():
+            null = within_rates(made, trials=TRIALS)
+            fell = within_rates(made, trials=TRIALS, factor=0.9, seed=2)
             yield f"| {name} | {null.different:.1%} | {fell.different:.1%} |\n"
+
+
+def recordings() -> Iterator[str]:
+    """Give the rates of pairs of recordings."""
     yield _RECORDINGS.format(model=MODEL, variant=VARIANT)
     for per, figure in _PER.items():
         every = per == "second"
         for words, trial in (("stretches of one recording", stretches), ("seeds of one model", seeds)):
-            calls = trial(trials, per=per, every_figure=every)
+            calls = trial(TRIALS, per=per, every_figure=every)
             any_figure = f"{calls.any_figure / calls.pairs:.1%}" if every else "not looked at"
             yield f"| {words} | {figure} | {calls.pairs} | {calls.primary / calls.pairs:.1%} | {any_figure} |\n"
+
+
+def runs() -> Iterator[str]:
+    """Give the rates of sides of many runs."""
     yield _RUNS
-    yield f"| {RUNS} equal runs a side, called different | {between_rate(trials=trials):.1%} |\n"
+    yield f"| {RUNS} equal runs a side, called different | {between_rate(trials=TRIALS):.1%} |\n"
     found, wrong = between_power()
     yield f"| one of 10 figures 10% less, run to run 3%, {RUNS} runs a side: found | {found:.0%} |\n"
     yield f"| another of the 10 called changed | {wrong:.0%} |\n"
-    through = power(trials // 2)
+    through = power(TRIALS // 2)
     yield (
         f"| the same of exits by reason, with every figure of a comparison: found | {through.found} of "
         f"{through.trials} |\n| another reason called changed | {through.wrong} of {through.trials} |\n"
     )
 
 
-def main(trials: int) -> None:
-    """Write the page, and show it as it comes."""
-    page = ""
-    for line in lines(trials):
-        sys.stdout.write(line)
-        sys.stdout.flush()
-        page += line
-    PAGE.write_text(page)
+PARTS: dict[str, Callable[[], Iterator[str]]] = {"series": series, "recordings": recordings, "runs": runs}
+
+
+def main(names: Sequence[str]) -> None:
+    """Write the page: the parts asked for (all), the others as they are."""
+    text = PAGE.read_text() if PAGE.exists() else ""
+    parts = {name: part.strip("\n") for name, part in _PART.findall(text)}
+    for name in names or PARTS:
+        parts[name] = "".join(PARTS[name]()).strip("\n")
+    marked = [f"<!-- begin {name} -->\n{parts[name]}\n<!-- end {name} -->\n" for name in PARTS]
+    PAGE.write_text("\n".join([_HEAD, *marked]))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else TRIALS)
+    main(sys.argv[1:])

@@ -82,9 +82,13 @@ OPTIONS = Options(minimum_effect=0.0)
 
 
 def stretches(
-    trials: int, *, per: str = "second", seconds: float = 60.0, seed: int = 1, every_figure: bool = True
+    trials: int, *, per: str = "second", seconds: float = 1200.0, seed: int = 1, every_figure: bool = True
 ) -> Calls:
-    """Compare random pairs of stretches of one recording, each a tenth to a fifth of it, that do not overlap."""
+    """Compare random pairs of stretches of one recording, each 3 to 6 s of it, that do not overlap.
+
+    The recording is long against them: pairs of a short one would have their stretches in common, and be right or
+    wrong together.
+    """
     choose = random.Random(seed)  # noqa: S311 - places in a recording
     tally = _Tally()
     with tempfile.TemporaryDirectory() as folder:
@@ -92,7 +96,7 @@ def stretches(
         manifest = _generated(whole, seed=seed, seconds=seconds)
         for number in range(trials):
             store = Path(folder) / f"pair{number}"
-            length = choose.uniform(0.1, 0.2)
+            length = choose.uniform(3.0, 6.0) / seconds
             first = choose.uniform(0, 1 - 2 * length)
             second = choose.uniform(first + length, 1 - length)
             names = [_cut(whole, manifest, store, name, start, length) for name, start in (("a", first), ("b", second))]

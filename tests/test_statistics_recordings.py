@@ -11,7 +11,7 @@ MOST_OF_FEW = 4
 
 
 def test_few_stretches_of_one_recording_are_called_different() -> None:
-    calls = stretches(20, seconds=12.0, every_figure=False)
+    calls = stretches(20, seconds=60.0, every_figure=False)
     assert calls.primary <= MOST_OF_FEW
     assert calls.undecided == 0
 
