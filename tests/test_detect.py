@@ -33,6 +33,7 @@ NO_FORMAT = "no format"
 OF_DATA = (
     ("*README.md", NO_FORMAT),
     ("cycle-list/*", "cycle-list"),
+    ("junit/*", NO_FORMAT),
     ("kvm-debugfs/*", "kvm-debugfs"),
     ("kvm-stat/*", "kvm-stat"),
     ("kvm-unit-tests/*", "kvm-unit-tests"),
