@@ -100,11 +100,9 @@ class Taking:
         return list(dict.fromkeys(found))
 
     def _run(self, name: str) -> str:
-        key, equals, value = name.partition("=")
         try:
             catalogue = Catalogue(self.store)
-            tagged = equals and any(catalogue.label(m.run_id).tags.get(key) == value for m in catalogue.manifests())
-            return name if tagged else catalogue.find(name)
+            return name if catalogue.tagged(name) else catalogue.find(name)
         except KvmtraceError as error:
             raise InputError(name, f"no such file, and {error.message}", hint=error.hint) from None
 

@@ -201,3 +201,10 @@ def test_a_percentile_keeps_the_memory_of_its_latencies() -> None:
     often = (np.where(slow, slowly, fast) for slowly, fast in ((2, 24), (4, 20), (10, 10), (20, 4), (24, 2)))
     made = run(*(keyed("npf", n, 1000.0 + 500 * place) for place, n in enumerate(often)), blocks=BLOCKS)
     assert side("base", made).replicated(Percentile(0.5)).blocks <= 16
+
+
+def test_one_side_with_runs_that_have_no_value_says_so() -> None:
+    runs = [run(keyed("npf", [5 + n]), events={"kvm_inj_virq": [n]}) for n in range(8)]
+    found = alone(PER_INTERRUPT, side("new", *runs))
+    assert (found.difference_interval, found.new_n) == (None, 8)
+    assert found.missing == "1 of 8 runs have no value: a division by 0"

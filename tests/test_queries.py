@@ -44,7 +44,6 @@ PARAMETERS = {
         "by_cpu": "false",
         "by_latency": "true",
     },
-    "whatif/injections": {"run_id": "interrupts", "blocks": "2"},
     "whatif/interrupts": {"run_id": "02dd"},
     "preempted-by": {"run_id": "interrupts"},
     "interrupt-chain": {"run_id": "interrupts"},

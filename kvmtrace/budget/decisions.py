@@ -132,8 +132,7 @@ def _decision(
     if budget.figure is Figure.RATIO and found.base == 0 and found.new is not None:
         return _of_none_before(budget, found, single=single)
     if value is None:
-        undefined = any(side is not None and not math.isfinite(side) for side in (found.base, found.new))
-        return Decision.UNDECIDED, _UNDEFINED if undefined else found.missing or _UNDEFINED
+        return Decision.UNDECIDED, found.missing or _UNDEFINED
     if interval is None:
         if not (single and budget.accept_single):
             hint = "; accept_single = true takes it as it stands" if single else ""

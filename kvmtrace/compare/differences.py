@@ -121,15 +121,9 @@ def _vcpus(base: Side, new: Side) -> Iterator[str]:
 def _losses(base: Side, new: Side) -> Iterator[str]:
     for side in (base, new):
         for run in side.runs:
-            lost = _lost(run)
+            lost = run.manifest.most_lost
             if lost:
                 yield f"{run.title} ({side.name}) lost {lost:,} events: its counts are too low, some exits are suspect."
-
-
-def _lost(run: RunData) -> int:
-    """Return the events lost as the teller of most says: two tellers may tell of the same ones."""
-    tellers = {row.said_by for row in run.manifest.lost}
-    return max((sum(row.events for row in run.manifest.lost if row.said_by == each) for each in tellers), default=0)
 
 
 def _sampled(base: Side, new: Side) -> Iterator[str]:

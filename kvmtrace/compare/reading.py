@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from kvmtrace.compare.given_figures import READERS
 from kvmtrace.compare.run_data import BlockOfExits, KeyedExits, RunData
 from kvmtrace.exit_keys import By, Key
 from kvmtrace.stats.blocks import blocks_for
-from kvmtrace.store.views import quoted
+from kvmtrace.time_blocks import event_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kvmtrace.store.connection import Columns, StoreConnection
-    from kvmtrace.store.manifest import Manifest, Tracepoint
+    from kvmtrace.store.manifest import Manifest
 
     Floats = NDArray[np.float64]
 
@@ -60,16 +60,26 @@ def read_each(connection: StoreConnection, manifests: Iterable[Manifest], plan: 
     return tuple(_read(connection, manifest, plan) for manifest in manifests)
 
 
+def read_details(connection: StoreConnection, run: RunData, plan: Plan) -> RunData:
+    """Return a run as a whole, its exits told apart as `plan` says. Errors: as of `queries.run`."""
+    events = {name: blocks.sum(keepdims=True) for name, blocks in run.events.items()}
+    keyed = _scaled(run.manifest, _keyed_whole(connection, run.manifest, plan))
+    return replace(run, blocks=1, block_lengths_s=None, keyed=keyed, events=events)
+
+
+def _keyed_whole(connection: StoreConnection, manifest: Manifest, plan: Plan) -> tuple[KeyedExits, ...] | None:
+    if not _has_exits(manifest):
+        return None
+    if plan.guest_time:
+        return _by_block(connection, manifest, manifest, plan, 1).get(manifest.run_id, ())
+    result = _columns(connection, "exits_by_key", run_id=manifest.run_id, **_asked(plan))
+    return _keyed(result).get(manifest.run_id, ())
+
+
 def _read(connection: StoreConnection, manifest: Manifest, plan: Plan) -> RunData:
     if manifest.kind in READERS:
-        return READERS[manifest.kind](connection, manifest, recorded_s(manifest))
-    keyed: tuple[KeyedExits, ...] | None = None
-    if _has_exits(manifest) and plan.guest_time:
-        keyed = _by_block(connection, manifest, manifest, plan, 1).get(manifest.run_id, ())
-    elif _has_exits(manifest):
-        result = _columns(connection, "exits_by_key", run_id=manifest.run_id, **_asked(plan))
-        keyed = _keyed(result).get(manifest.run_id, ())
-    return _recording(connection, manifest, plan, 1, keyed)
+        return READERS[manifest.kind](connection, manifest, _seconds(manifest))
+    return _recording(connection, manifest, plan, 1, _keyed_whole(connection, manifest, plan))
 
 
 def _has_exits(manifest: Manifest) -> bool:
@@ -135,7 +145,7 @@ def _recording(
     told = {f"{t.system}:{t.event}": t for t in manifest.tracepoints}
     names = {t.event: name for name, t in told.items()} | {name: name for name in told}
     events = {
-        names[asked]: _event_blocks(connection, manifest, told[names[asked]], blocks)
+        names[asked]: event_blocks(connection, manifest, told[names[asked]], blocks)
         for asked in sorted(plan.events)
         if asked in names and told[names[asked]].period
     }
@@ -144,7 +154,7 @@ def _recording(
         manifest,
         connection.catalogue.label(manifest.run_id),
         blocks,
-        recorded_s(manifest),
+        _seconds(manifest),
         _scaled(manifest, keyed),
         events | {t.event: events[name] for name, t in told.items() if name in events},
         vcpus=vcpus,
@@ -180,27 +190,5 @@ def _scaled(manifest: Manifest, keyed: tuple[KeyedExits, ...] | None) -> tuple[K
     )
 
 
-def _event_blocks(connection: StoreConnection, manifest: Manifest, tracepoint: Tracepoint, blocks: int) -> Floats:
-    """Count an event in each block of time."""
-    if blocks == 1 or not tracepoint.rows:
-        total = np.zeros(blocks)
-        total[0] = tracepoint.samples * tracepoint.period if blocks == 1 else 0
-        return total
-    first, last = manifest.first_ts_ns or 0, manifest.last_ts_ns or 0
-    view = connection.views.find(f"{tracepoint.system}__{tracepoint.event}")
-    name = quoted(view.name if view is not None else tracepoint.event)
-    counted = connection.query(
-        "SELECT floor(least(greatest((ts_ns::DOUBLE - $first) / $length, 0), 1) * $blocks)::BIGINT AS block, "  # noqa: S608 - a quoted name of a table of the store
-        f"count(*) AS n FROM {name} WHERE run_id = $run_id GROUP BY block ORDER BY block",
-        {"first": first, "length": max(last - first, 1), "blocks": blocks, "run_id": manifest.run_id},
-    )
-    total = np.zeros(blocks)
-    for block, n in counted.rows:
-        total[min(block, blocks - 1)] += n * tracepoint.period
-    return total
-
-
-def recorded_s(manifest: Manifest) -> float | None:
-    """Return how long the events were enabled in s, else from the first to the last; None: not told."""
-    ns = manifest.enabled_ns or manifest.elapsed_ns
-    return ns / 1e9 if ns else None
+def _seconds(manifest: Manifest) -> float | None:
+    return None if manifest.rate_time is None else manifest.rate_time[0] / 1e9

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kvmtrace.compare import comparison
 from kvmtrace.compare.denominators import INJECTION
 from kvmtrace.compare.lines import Options
-from kvmtrace.compare.reading import Plan, read_each, read_pair
+from kvmtrace.compare.reading import Plan, read_details, read_each, read_pair
 from kvmtrace.compare.sides import Side
 from kvmtrace.compare.tables import EXIT, PORT_IO, USERSPACE, wants_latency
 from kvmtrace.errors import UsageError
@@ -45,7 +45,8 @@ def answer(connection: StoreConnection, request: Request) -> Comparison:
     detailed = None
     if all(run.keyed is not None for side in (base, new) for run in side.runs):
         plan = Plan(frozenset({By.REASON, By.DETAIL}), latency=False, guest_time=request.options.per.guest_time)
-        detailed = _detailed(connection, base, plan), _detailed(connection, new, plan)
+        whole = [tuple(read_details(connection, run, plan) for run in side.runs) for side in (base, new)]
+        detailed = replace(base, runs=whole[0]), replace(new, runs=whole[1])
     found = comparison.compare(base, new, detailed, request.options, request.claims)
     return replace(found, warnings=(*beside, *found.warnings))
 
@@ -96,24 +97,12 @@ def _check_event(name: str, manifests: Sequence[Manifest], runs: Sequence[RunDat
         )
 
 
-def _detailed(connection: StoreConnection, side: Side, plan: Plan) -> Side:
-    """Return the side with details told apart, without blocks of time."""
-    runs = read_each(connection, [run.manifest for run in side.runs], plan)
-    return Side(side.name, tuple(_with_wholes(own, run) for own, run in zip(runs, side.runs, strict=True)))
-
-
-def _with_wholes(own: RunData, run: RunData) -> RunData:
-    """Return `own` with the events and work of `run`."""
-    events = {name: blocks.sum(keepdims=True) for name, blocks in run.events.items()}
-    return replace(own, events=events, work=run.work)
-
-
 def left_out(connection: StoreConnection, request: Request) -> list[str]:
     """Say which runs of a tag are not compared. UsageError: as of `sides`."""
     taken = {m.run_id for side in _runs_compared(connection, request) for m in side}
     said = []
     for name in dict.fromkeys((*request.base, *request.new)):
-        others = [m for m in _tagged(connection, name) if m.run_id not in taken]
+        others = [m for m in connection.catalogue.tagged(name) if m.run_id not in taken]
         if others:
             listed = ", ".join(f"{m.run_id} ({m.kind.replace('_', ' ')})" for m in others[:_LISTED])
             more = f" and {len(others) - _LISTED} more" if len(others) > _LISTED else ""
@@ -136,16 +125,8 @@ def _runs_named(connection: StoreConnection, names: Sequence[str], only: str | N
     """Return the runs, of a tag those of a kind, each once, in order. UsageError: a name means none, or several."""
     found: dict[str, Manifest] = {}
     for name in names:
-        tagged = _tagged(connection, name)
+        tagged = connection.catalogue.tagged(name)
         for manifest in tagged or [connection.catalogue.resolve(name)]:
             if not tagged or only in (None, manifest.kind):
                 found[manifest.run_id] = manifest
     return list(found.values())
-
-
-def _tagged(connection: StoreConnection, name: str) -> list[Manifest]:
-    key, equals, value = name.partition("=")
-    catalogue = connection.catalogue
-    if not equals:
-        return []
-    return [m for m in catalogue.manifests() if catalogue.label(m.run_id).tags.get(key) == value]

@@ -124,7 +124,10 @@ def alone(term: Term, side: Side, level: float = LEVEL) -> Estimate:
     if what is not None:
         return _not_recorded(term, side, side, {side.name: what}, level)
     if len(side.runs) > 1:
-        return one_side.of_runs(_finite(side.values(term)), level)
+        values = side.values(term)
+        finite = [value for value in values if np.isfinite(value)]
+        found = one_side.of_runs(finite, level)
+        return found if len(finite) == len(values) else _without_some(found, values)
     if few := _too_few_exits(term, (side,)):
         return replace(_one_figure(term, side, level), missing=few, unit_of_n="blocks", method=one_side.WITHIN)
     mean = _mean(term, side.runs[0])
@@ -132,7 +135,13 @@ def alone(term: Term, side: Side, level: float = LEVEL) -> Estimate:
         return one_side.of_mean(mean, level)
     if side.runs[0].blocks > 1:
         return one_side.of_run(side.replicated(term), level)
-    return replace(estimates.single(None, _only(side.values(term)[0]), level), missing="a single figure")
+    return replace(_one_figure(term, side, level), missing="a single figure")
+
+
+def _without_some(found: Estimate, values: list[float]) -> Estimate:
+    lacking = sum(not np.isfinite(value) for value in values)
+    why = f"{lacking} of {len(values)} runs have no value: a division by 0"
+    return replace(found, difference_interval=None, new_n=len(values), missing=why)
 
 
 def _single(term: Term, base: Side, new: Side, level: float) -> Estimate:
@@ -159,10 +168,6 @@ def _too_few_exits(term: Term, sides: Sequence[Side]) -> str | None:
 
 def _only(value: float) -> float | None:
     return value if np.isfinite(value) else None
-
-
-def _finite(values: list[float]) -> list[float]:
-    return [value for value in values if np.isfinite(value)]
 
 
 def _not_recorded(term: Term, base: Side, new: Side, lacking: dict[str, str], level: float) -> Estimate:

@@ -176,12 +176,9 @@ class Summary:
     def rate_time(self) -> RateTime | None:
         """Enabled time where it is told, else elapsed time, else the end of the last interval."""
         ends = [c.interval_end_ns for c in self.counters if c.interval_end_ns]
-        times = {
-            "enabled": self.manifest.enabled_ns,
-            "elapsed": self.manifest.elapsed_ns,
-            "intervals": max(ends, default=None),
-        }
-        return next((RateTime(ns, which) for which, ns in times.items() if ns and ns > 0), None)
+        if self.manifest.rate_time is not None:
+            return RateTime(*self.manifest.rate_time)
+        return RateTime(max(ends), "intervals") if ends else None
 
     @property
     def injected_interrupts(self) -> int | None:

@@ -141,8 +141,8 @@ def between_runs(base_values: Sequence[float], new_values: Sequence[float], leve
     """Compare one figure of each of several runs a side: from `MIN_RUNS` on, by the order of the runs.
 
     p is Mann and Whitney's, the ratio Hodges and Lehmann's shift of the logarithms, the difference that of the values
-    (`ranks`). Values that are not above 0 leave the difference only. Nothing is assumed of the runs' distribution but
-    that runs of a side are independent of each other.
+    (`ranks`). Where values are not above 0 the ratio is that of the medians, and only the difference has an interval.
+    Nothing is assumed of the runs' distribution but that runs of a side are independent of each other.
     """
     _check_level(level)
     base, new = (np.asarray(values, dtype=np.float64) for values in (base_values, new_values))
@@ -155,7 +155,7 @@ def between_runs(base_values: Sequence[float], new_values: Sequence[float], leve
     if ends == (0.0, 0.0) and (base.any() or new.any()):
         # So many runs are 0 that their order tells nothing of those that are not.
         ends = float(new.min() - base.max()), float(new.max() - base.min())
-    ratio, ratio_ends = None, None
+    ratio, ratio_ends = _ratio(medians[0], medians[1]), None
     if base.min() > 0 and new.min() > 0:
         log_ratio, log_ends = ranks.shift(np.log(base), np.log(new), level)
         ratio = math.exp(log_ratio)

@@ -96,6 +96,11 @@ class Catalogue:
             raise self.unreadable[run_id]
         return self._readable[run_id]
 
+    def tagged(self, text: str) -> list[Manifest]:
+        """Return the runs that have the tag KEY=VALUE; none where `text` is no such thing, or no run has it."""
+        key, equals, value = text.partition("=")
+        return [m for m in self.manifests() if self.label(m.run_id).tags.get(key) == value] if equals else []
+
     def find(self, text: str) -> str:
         """Return the id of the run that `text` means, of one that cannot be read too. UsageError: several or none."""
         run_ids = [*self._readable, *self.unreadable]

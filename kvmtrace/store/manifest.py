@@ -12,6 +12,7 @@ Times are nanoseconds on the recording's own clock. None (null) is: not recorded
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -131,6 +132,20 @@ class Manifest:
         """Trace ids of the other recordings of its session: its guests' and its host's."""
         of_guests = [guest["trace_id"] for guest in self.session.get("guests", [])]
         return [*of_guests, *filter(None, [self.session.get("peer_trace_id")])]
+
+    @property
+    def rate_time(self) -> tuple[int, str] | None:
+        """Time in ns that rates are per, and which it is: enabled where that is told, else elapsed; None: neither."""
+        times = {"enabled": self.enabled_ns, "elapsed": self.elapsed_ns}
+        return next(((ns, which) for which, ns in times.items() if ns and ns > 0), None)
+
+    @property
+    def most_lost(self) -> int:
+        """Events lost, as the teller of most says: LOST and LOST_SAMPLES may tell of the same ones."""
+        by_teller: Counter[str] = Counter()
+        for lost in self.lost:
+            by_teller[lost.said_by] += lost.events
+        return max(by_teller.values(), default=0)
 
     def to_json(self) -> str:
         """Return the text of run.json."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -91,21 +90,13 @@ def _run(manifest: Manifest, catalogue: Catalogue) -> Iterator[Row]:
         "events": sum(t.samples for t in manifest.tracepoints) if is_recording else None,
         "exits": manifest.exits.get("rows"),
         # A recording tells each loss; counters lose nothing that they could tell.
-        "lost_events": _most_lost(manifest) if is_recording else None,
+        "lost_events": manifest.most_lost if is_recording else None,
         "suspect": manifest.exits.get("suspect"),
         "notes": len(manifest.notes) + manifest.notes_dropped,
         "trace_id": manifest.session.get("trace_id"),
         "peers": manifest.peers,
         "tags": label.tags,
     }
-
-
-def _most_lost(manifest: Manifest) -> int:
-    """Return the events lost, as the teller of most says: LOST and LOST_SAMPLES may tell of the same ones."""
-    by_teller: Counter[str] = Counter()
-    for lost in manifest.lost:
-        by_teller[lost.said_by] += lost.events
-    return max(by_teller.values(), default=0)
 
 
 def _tracepoints(manifest: Manifest, _: Catalogue) -> Iterator[Row]:

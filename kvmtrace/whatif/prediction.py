@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kvmtrace import queries
 from kvmtrace.errors import UsageError
 from kvmtrace.stats.blocks import blocks_for
+from kvmtrace.time_blocks import event_blocks
 from kvmtrace.whatif import assumptions, intervals
 from kvmtrace.whatif.places import wrong
 from kvmtrace.whatif.plan import Plan, clock_hz, nanoseconds, planned
@@ -21,6 +21,8 @@ from kvmtrace.whatif.statement import SUMS, sums
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from numpy.typing import NDArray
+
     from kvmtrace.store.connection import Result, StoreConnection
     from kvmtrace.store.manifest import Manifest
     from kvmtrace.synth.model_file import Model
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 """A row of `statement.sums` by the names of its columns."""
 
-INJECTION = "kvm:kvm_inj_virq"
+INJECTION = ("kvm", "kvm_inj_virq")
 
 
 def predict(connection: StoreConnection, manifest: Manifest, models: Sequence[Model]) -> Prediction:
@@ -47,7 +49,7 @@ def predict(connection: StoreConnection, manifest: Manifest, models: Sequence[Mo
     rows = _rows(_sums(connection, manifest, plan, blocks)) if plan.changes else []
     groups = [row for row in rows if row["block"] is None]
     injections = _injections(connection, manifest, blocks) if plan.changes else None
-    time_ns, time_is = _time(manifest)
+    time_ns, time_is = manifest.rate_time or (None, "not recorded")
     vcpus = _vcpus(groups)
     total = _effect(groups)
     by_block = _by_block([row for row in rows if row["block"] is not None], blocks, total)
@@ -158,21 +160,11 @@ def _by_block(rows: Sequence[Row], blocks: int, total: Effect) -> dict[str, Any]
     return series | {name: np.full(blocks, np.nan) for name, value in told.items() if value is None}
 
 
-def _injections(connection: StoreConnection, manifest: Manifest, blocks: int) -> Any:  # noqa: ANN401 - an array, or none
-    if not_recorded(manifest, [INJECTION]):
+def _injections(connection: StoreConnection, manifest: Manifest, blocks: int) -> NDArray[np.float64] | None:
+    tracepoint = manifest.tracepoint(*INJECTION)
+    if tracepoint is None or not_recorded(manifest, [":".join(INJECTION)]):
         return None
-    found = queries.run(connection, queries.load("whatif/injections"), {"run_id": manifest.run_id, "blocks": blocks})
-    series = np.zeros(blocks)
-    for block, count in found.rows:
-        series[block] = count
-    return series
-
-
-def _time(manifest: Manifest) -> tuple[int | None, str]:
-    for ns, which in ((manifest.enabled_ns, "enabled"), (manifest.elapsed_ns, "elapsed")):
-        if ns is not None and ns > 0:
-            return ns, which
-    return None, "not recorded"
+    return event_blocks(connection, manifest, tracepoint, blocks)
 
 
 def _effect(rows: Sequence[Row]) -> Effect:

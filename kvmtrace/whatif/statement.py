@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from kvmtrace import queries
 from kvmtrace.store.views import quoted
+from kvmtrace.time_blocks import BLOCK, span
 from kvmtrace.whatif.conditions import COUNT, EXIT, INTERRUPTS, INTERRUPTS_OF, Condition
 from kvmtrace.whatif.plan import clock_hz, nanoseconds
 
@@ -51,7 +52,7 @@ def sums(connection: StoreConnection, manifest: Manifest, changes: Sequence[Plan
     vcpu, and `SUMS`. UsageError: a condition does not fit the types of the recording.
     """
     used = [condition for planned in changes for condition in planned.uses]
-    parameters: dict[str, object] = {"run_id": manifest.run_id, "blocks": blocks}
+    parameters: dict[str, object] = {"run_id": manifest.run_id, **span(manifest, blocks)}
     tables, joins = _events(changes)
     fields: dict[str, dict[str, str]] = {}
     if any(condition.columns & INTERRUPTS for condition in used):
@@ -60,6 +61,7 @@ def sums(connection: StoreConnection, manifest: Manifest, changes: Sequence[Plan
         joins.append(f"LEFT JOIN {INTERRUPTS_OF} ON {EXIT}.exit_id = {INTERRUPTS_OF}.exit_id")
         fields = query.fields
     sql = _STATEMENT.format(
+        block=BLOCK.format(ts="whatif_exit.exit_ts_ns"),
         tables="".join(f"{table},\n" for table in tables),
         joins="\n".join(joins),
         answers="".join(_answers(number, planned) for number, planned in enumerate(changes)),
@@ -78,14 +80,9 @@ def sums(connection: StoreConnection, manifest: Manifest, changes: Sequence[Plan
 
 _STATEMENT = """
 WITH
-{tables}whatif_span AS (
-    SELECT first_ts_ns, greatest(last_ts_ns - first_ts_ns, 1) AS length_ns FROM runs WHERE run_id = $run_id
-),
-
-whatif_met AS (
+{tables}whatif_met AS (
     SELECT
-        least(floor(($blocks * (whatif_exit.exit_ts_ns - s.first_ts_ns))::DOUBLE / s.length_ns), $blocks - 1)::BIGINT
-            AS block,
+        {block} AS block,
         whatif_exit.reason,
         whatif_exit.vm_id,
         whatif_exit.vcpu,
@@ -94,7 +91,6 @@ whatif_met AS (
         {answers}
         coalesce(whatif_exit.preempted_ns, 0)::DOUBLE AS preempted_ns
     FROM (SELECT * FROM exits WHERE run_id = $run_id) AS whatif_exit
-    CROSS JOIN whatif_span AS s
     {joins}
 ),
 
