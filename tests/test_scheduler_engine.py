@@ -208,7 +208,7 @@ def test_it_does_not_matter_how_often_a_run_stops() -> None:
 
 @pytest.mark.parametrize("number", range(len(EXITS)))
 def test_a_cost_that_is_a_tenth_higher_moves_the_result(number: int) -> None:
-    policy = replace(BOTH, yield_to_ipi_target=True)
+    policy = BOTH.model_copy(update={"yield_to_ipi_target": True})
     parameters = replace(ALONE, vcpus=8, vms=2, rounds=2)
     costs = list(parameters.exit_ns)
     costs[number] += costs[number] // 10

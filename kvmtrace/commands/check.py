@@ -1,7 +1,6 @@
 """`kvmtrace check`: holds what changed between two sides to a file of budgets, for CI."""
 
 import os
-import shutil
 import sys
 import time
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kvmtrace.commands.options import DEFAULT_STORE, ForceOption
-from kvmtrace.commands.output import check_output, say, stop_writing, warn, write_output
+from kvmtrace.commands.output import check_output, say, stop_writing, terminal_width, warn, write_output
 from kvmtrace.commands.stored import tell
 from kvmtrace.errors import CheckFailedError, ExitCode, KvmtraceError, StoreError, UndecidedError, UsageError
 
@@ -115,7 +114,7 @@ def _print(checked: "Checked", *, github: bool) -> None:
     from kvmtrace.report import budget as words
     from kvmtrace.report import text
 
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    width = terminal_width()
     try:
         sys.stdout.write(text.lay_out(words.document(checked), terminal_width=width))
         if github:

@@ -1,14 +1,12 @@
 """`kvmtrace compare`: what changed between two sides of runs, and how sure that is."""
 
-import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kvmtrace.commands.options import DEFAULT_STORE, ForceOption, FormatOption, OutputOption, StoreOption
-from kvmtrace.commands.output import can_write, check_outputs, say, warn, write_output
+from kvmtrace.commands.output import can_write, check_outputs, say, terminal_width, warn, write_output
 from kvmtrace.errors import UsageError
 from kvmtrace.exit_keys import By
 from kvmtrace.report.tables import TableFormat
@@ -136,8 +134,7 @@ def _render(comparison: "Comparison", report_format: TableFormat, *, to_terminal
             return markdown.lay_out(words.document(comparison), unicode=unicode)
     from kvmtrace.report import text
 
-    on_terminal = to_terminal and sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if on_terminal else None
+    width = terminal_width() if to_terminal else None
     return text.lay_out(words.document(comparison), terminal_width=width, unicode=unicode)
 
 

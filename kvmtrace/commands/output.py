@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,11 @@ def can_write(signs: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def terminal_width() -> int | None:
+    """Return how many columns standard output shows; None: it is no terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def stop_writing() -> None:

@@ -1,14 +1,12 @@
 """`kvmtrace report`: the exits of runs, or what else they hold."""
 
-import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kvmtrace.commands.options import DEFAULT_STORE, ForceOption, FormatOption, OutputOption, StoreOption
-from kvmtrace.commands.output import can_write, check_outputs, say, warn, write_output
+from kvmtrace.commands.output import can_write, check_outputs, say, terminal_width, warn, write_output
 from kvmtrace.exit_keys import By
 from kvmtrace.report.tables import TableFormat
 
@@ -91,6 +89,5 @@ def _render(summaries: "Sequence[Summary]", report_format: TableFormat, *, to_te
             return markdown.render(summaries, unicode=unicode)
     from kvmtrace.report import text
 
-    on_terminal = to_terminal and sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if on_terminal else None
+    width = terminal_width() if to_terminal else None
     return text.render(summaries, terminal_width=width, unicode=unicode)

@@ -17,6 +17,7 @@ from kvmtrace.report.comparison_numbers import (
     significant,
 )
 from kvmtrace.report.comparison_words import verdict
+from kvmtrace.report.key_words import BY_WORDS, NOT_RECORDED, detail_words
 from kvmtrace.report.printable import printable
 from kvmtrace.stats.verdicts import Verdict
 
@@ -27,10 +28,7 @@ if TYPE_CHECKING:
     from kvmtrace.compare.lines import Line, Section
     from kvmtrace.exit_keys import Key
 
-BY_WORDS = {By.REASON: "reason", By.DETAIL: "detail", By.VCPU: "vCPU", By.VM: "VM", By.CPU: "CPU"}
 LATENCIES = {"mean_ns": "mean", "p50_ns": "p50", "p99_ns": "p99"}
-_DECIMAL_DETAILS = {"vector", "cr", "hypercall"}
-_NOT_RECORDED = "(not recorded)"
 _Columns = dict[str, "Callable[[Line], str]"]
 
 
@@ -78,7 +76,7 @@ def key_name(key: Key, by: By) -> str:
             value = key.vcpu
         case By.CPU:
             value = key.cpu
-    return _NOT_RECORDED if value is None else printable(str(value))
+    return NOT_RECORDED if value is None else printable(str(value))
 
 
 def detail_name(kind: str | None, detail: int | None, name: str | None, *, capped: bool = False) -> str:
@@ -87,8 +85,7 @@ def detail_name(kind: str | None, detail: int | None, name: str | None, *, cappe
         return printable(f"{kind or 'others'} (other details)")
     if detail is None:
         return ""
-    shown = str(detail) if kind in _DECIMAL_DETAILS else f"{detail:#x}"
-    return printable(" ".join(part for part in (kind, shown, name) if part is not None))
+    return detail_words(kind, detail, name)
 
 
 def _columns(lines: Sequence[Line], level: float) -> _Columns:

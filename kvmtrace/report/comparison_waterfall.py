@@ -8,6 +8,7 @@ from kvmtrace.compare.waterfall import Change
 from kvmtrace.report.blocks import Sentences, Table
 from kvmtrace.report.comparison_numbers import signed, significant
 from kvmtrace.report.comparison_tables import detail_name
+from kvmtrace.report.key_words import NOT_RECORDED
 from kvmtrace.report.printable import printable
 
 if TYPE_CHECKING:
@@ -54,9 +55,9 @@ def _row(step: Step) -> Sum:
     cause = step.cause
     if cause is None:
         return Sum(str(Change.UNKNOWN), "", "", step.exits, step.time_ns)
-    change = f"moved to {step.moved_to or '(not recorded)'}" if step.change is Change.MOVED else str(step.change)
+    change = f"moved to {step.moved_to or NOT_RECORDED}" if step.change is Change.MOVED else str(step.change)
     detail = detail_name(cause.detail_kind, cause.detail, cause.detail_name)
-    reason = "(not recorded)" if cause.reason is None else printable(cause.reason)
+    reason = NOT_RECORDED if cause.reason is None else printable(cause.reason)
     return Sum(reason, detail, printable(change), step.exits, step.time_ns)
 
 

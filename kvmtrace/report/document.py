@@ -10,6 +10,7 @@ from kvmtrace.report import circumstances, histogram, readable, wording
 from kvmtrace.report.blocks import Column, Facts, Histogram, Sentences, Table, number, table
 from kvmtrace.report.columns import counter_rows, exit_rows, tracepoint_rows
 from kvmtrace.report.given import KINDS, NOUNS, given_table
+from kvmtrace.report.key_words import BY_WORDS, NOT_RECORDED, detail_words
 from kvmtrace.report.printable import printable
 from kvmtrace.report.split import split_table
 
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
     from kvmtrace.report.blocks import Block
     from kvmtrace.report.summary import ExitTable, Row, Section, Summary
-
-_BY_WORDS = {By.REASON: "reason", By.DETAIL: "detail", By.VCPU: "vCPU", By.VM: "VM", By.CPU: "CPU"}
-_DECIMAL_DETAILS = {"vector", "cr", "hypercall"}
 
 
 def document(summary: Summary) -> list[Block]:
@@ -97,7 +95,7 @@ def _injected(summary: Summary) -> str | None:
 
 def _exits(summary: Summary, exits: ExitTable) -> Iterator[Block]:
     rows = list(exit_rows(summary, exits))
-    by = " and ".join(_BY_WORDS[by] for by in exits.by)
+    by = " and ".join(BY_WORDS[by] for by in exits.by)
     start = 0
     for section in exits.sections:
         end = start + len(section.groups) + 1
@@ -145,7 +143,7 @@ def _exit_table(title: str, exits: ExitTable, section: Section, rows: Sequence[R
 
 
 def _name_columns(exits: ExitTable) -> list[Column]:
-    return [Column(_BY_WORDS[by], _NAMES[by]) for by in exits.by]
+    return [Column(BY_WORDS[by], _NAMES[by]) for by in exits.by]
 
 
 def _name(column: str) -> Callable[[Row], str]:
@@ -153,7 +151,7 @@ def _name(column: str) -> Callable[[Row], str]:
         value = row[column]
         if row.get("row") == "total":
             return ""
-        return "(not recorded)" if value is None else printable(str(value))
+        return NOT_RECORDED if value is None else printable(str(value))
 
     return cell
 
@@ -166,8 +164,8 @@ def _detail(row: Row) -> str:
         return printable(f"{kind} (other details: use --exact)")
     if detail is None:
         return "(none recorded)"
-    shown = str(detail) if kind in _DECIMAL_DETAILS else f"{detail:#x}"
-    return printable(" ".join(str(part) for part in (kind, shown, name) if part is not None))
+    kind, name = (None if text is None else str(text) for text in (kind, name))
+    return detail_words(kind, int(detail), name)
 
 
 _NAMES: dict[By, Callable[[Row], str]] = {

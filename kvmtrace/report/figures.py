@@ -24,6 +24,7 @@ from kvmtrace.report.figure_style import (
     short,
     write_image,
 )
+from kvmtrace.report.key_words import NOT_RECORDED
 from kvmtrace.report.readable import count, duration
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def _curves(distribution: Sequence[Bucket], reasons: Sequence[str | None]) -> li
     for bucket in distribution:
         exits[bucket.reason][bucket.high_ns] += bucket.n
     curves = [
-        _Curve("(not recorded)" if reason is None else reason, exits.pop(reason), style)
+        _Curve(NOT_RECORDED if reason is None else reason, exits.pop(reason), style)
         for reason, style in zip(reasons, _STYLES, strict=False)
         if reason in exits
     ]

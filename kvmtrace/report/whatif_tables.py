@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from kvmtrace.report import readable
+from kvmtrace.report.key_words import NOT_RECORDED
 from kvmtrace.store.connection import Result
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def change_table(prediction: Prediction) -> Result:
         (
             each.model,
             each.change,
-            each.reason or "(not recorded)",
+            each.reason or NOT_RECORDED,
             _becomes(each),
             readable.count(each.effect.matching),
             _count(each.effect.stay),

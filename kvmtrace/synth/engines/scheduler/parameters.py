@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from kvmtrace.checked_toml import Strict
+
 INTERRUPT, HALT, KICK, YIELD, ICR_WRITE, SPIN_EXIT = range(6)
 EXITS = ("interrupt", "halt", "kick", "sched-yield", "icr-write", "spin")
 """Name of each exit in a model's file, by the number above."""
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What host and guest do about vCPUs that do not run."""
+class Policy(Strict):
+    """What host and guest do about vCPUs that do not run, as a model's file says it."""
 
     boost_ipi: bool = False  # host: a vCPU that an interrupt woke, or is to take one, may be yielded to
     boost_queue_head: bool = False  # host: the kick of a lock's queue head also yields to it

@@ -64,15 +64,6 @@ class GuestTimes(Strict):
     next_check_ns: Length
 
 
-class Policies(Strict):
-    """What host and guest do about vCPUs that do not run; parameters.py says what each is."""
-
-    boost_ipi: bool = False
-    boost_queue_head: bool = False
-    keep_spinning: bool = False
-    yield_to_ipi_target: bool = False
-
-
 class SchedulerWorkload(Workload):
     """ebizzy -M in the first VMs, busy vCPUs in the last."""
 
@@ -80,7 +71,7 @@ class SchedulerWorkload(Workload):
     settle_ms: NotNegative = 0.0  # simulated before the recording begins
     host: HostTimes
     guest: GuestTimes
-    policy: Policies = Policies()
+    policy: Policy = Policy()
 
 
 class SchedulerSetting(Setting):
@@ -126,4 +117,4 @@ class SchedulerSetting(Setting):
     @property
     def policy(self) -> Policy:
         """The policy of host and guest."""
-        return Policy(**self.workload.policy.model_dump())
+        return self.workload.policy
