@@ -62,10 +62,10 @@ app.command("models")(models.models)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
 app.command("check")(check.check)
+app.command("whatif")(whatif.whatif)
 app.command("queries")(queries.queries)
 app.command("query")(query.query)
 app.command("sql")(sql.sql)
-app.command("whatif")(whatif.whatif)
 app.add_typer(runs.app, name="runs")
 
 
