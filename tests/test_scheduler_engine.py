@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from kvmtrace.synth.engines.scheduler.fair import ACKS, SPIN, WORK, RunQueue, Vcpu, Vm
@@ -12,8 +10,44 @@ from kvmtrace.synth.engines.scheduler.parameters import EXITS, Parameters, Polic
 from kvmtrace.synth.engines.scheduler.simulation import Simulation
 
 MS_NS = 10**6
-ALONE = Parameters(vcpus=4, stacked=0, host_task_ns=0)
+ALONE = Parameters(
+    vcpus=4,
+    vms=1,
+    busy_vcpus=(),
+    exit_ns=(1_500, 2_000, 2_000, 2_000, 2_860, 1_500),
+    stacked=0,
+    busy_step=0,
+    sockets=1,
+    latency_ns=24_000_000,
+    min_granularity_ns=3_000_000,
+    wakeup_granularity_ns=4_000_000,
+    sleeper_credit_ns=12_000_000,
+    tick_ns=4_000_000,
+    switch_ns=1_500,
+    wake_ns=2_000,
+    waker_ns=1_000,
+    host_task_ns=0,
+    host_task_gap_ns=10_000_000,
+    ple_window_ns=2_000,
+    ple_window_max_ns=200_000,
+    work_ns=2_000_000,
+    kernel_percent=90,
+    rounds=1,
+    hold_ns=4_000,
+    shootdown_every=1,
+    locked_shootdown=False,
+    ipi_handle_ns=1_700,
+    icr_gap_ns=200,
+    ipi_cluster=16,
+    spin_threshold_ns=2_700_000,
+    first_check_ns=500,
+    next_check_ns=8_500,
+)
 BOTH = Policy(boost_ipi=True, boost_queue_head=True)
+
+
+def replace(parameters: Parameters, **values: object) -> Parameters:
+    return parameters.model_copy(update=values)
 
 
 def simulated(parameters: Parameters, policy: Policy = BOTH, *, ms: int, seed: int = 1) -> Simulation:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import Field
 
 from kvmtrace.checked_toml import Strict
 
 INTERRUPT, HALT, KICK, YIELD, ICR_WRITE, SPIN_EXIT = range(6)
 EXITS = ("interrupt", "halt", "kick", "sched-yield", "icr-write", "spin")
 """Name of each exit in a model's file, by the number above."""
+
+Time = Annotated[int, Field(ge=0, le=10**12)]
+Length = Annotated[int, Field(ge=1, le=10**12)]
+Count = Annotated[int, Field(ge=1, le=4096)]
 
 
 class Policy(Strict):
@@ -20,48 +26,50 @@ class Policy(Strict):
     yield_to_ipi_target: bool = False  # guest: after call-function IPIs the sender yields to a target
 
 
-@dataclass(frozen=True, slots=True)
-class Parameters:
-    """Machine, host, guests, and what everything takes; every VM has one vCPU for each CPU, which it is bound to."""
+class HostTimes(Strict):
+    """The host: its scheduler (kernel/sched/fair.c of Linux 5.3), KVM, and other work; nanoseconds."""
 
-    vcpus: int = 80
-    vms: int = 1  # that run ebizzy
-    busy_vcpus: tuple[int, ...] = ()  # of each other VM, on the first CPUs: they never sleep
+    latency_ns: Length
+    min_granularity_ns: Length
+    wakeup_granularity_ns: Time
+    sleeper_credit_ns: Time
+    tick_ns: Annotated[int, Field(ge=10_000, le=10**12)]
+    switch_ns: Annotated[int, Field(ge=2, le=10**12)]
+    wake_ns: Time
+    waker_ns: Time  # of the one who wakes another
+    host_task_ns: Time  # mean time of other work of the host
+    host_task_gap_ns: Annotated[int, Field(ge=10_000, le=10**12)]
+    ple_window_ns: Annotated[int, Field(ge=100, le=10**12)]
+    ple_window_max_ns: Annotated[int, Field(ge=100, le=10**12)]
+    sockets: Count
+    busy_step: Annotated[int, Field(ge=0, le=4096)]  # CPUs between the first busy vCPUs of two VMs
+    stacked: Annotated[int, Field(ge=0, le=4096)]  # vCPUs of a VM that share a CPU with another of it
 
-    stacked: int = 1  # vCPUs of each VM that share a CPU with another of it, while as many CPUs have none of it
 
-    busy_step: int = 0  # CPUs from where the busy vCPUs of a VM begin to where those of the next do
-    sockets: int = 1
+class GuestTimes(Strict):
+    """ebizzy and its kernel; nanoseconds, each record or each time."""
 
-    # The host's scheduler: kernel/sched/fair.c of Linux 5.3.
-    latency_ns: int = 24_000_000
-    min_granularity_ns: int = 3_000_000
-    wakeup_granularity_ns: int = 4_000_000
-    sleeper_credit_ns: int = 12_000_000
-    tick_ns: int = 4_000_000
-    switch_ns: int = 1_500
-    wake_ns: int = 2_000
-    waker_ns: int = 1_000  # of the one who wakes another
-    host_task_ns: int = 100_000  # mean time of other work of the host
-    host_task_gap_ns: int = 10_000_000
-    ple_window_ns: int = 2_000
-    ple_window_max_ns: int = 200_000
+    work_ns: Annotated[int, Field(ge=1_000, le=10**12)]  # mean, of one record
+    kernel_percent: Annotated[int, Field(ge=0, le=100)]  # of the work that is done in the guest's kernel
+    rounds: Count  # times that a record takes the lock
+    shootdown_every: Count  # records
+    locked_shootdown: bool  # the lock is held until all have answered
+    hold_ns: Length
+    ipi_handle_ns: Time
+    icr_gap_ns: Time
+    ipi_cluster: Count
+    spin_threshold_ns: Annotated[int, Field(ge=1_000, le=10**12)]
+    first_check_ns: Length
+    next_check_ns: Length
 
-    exit_ns: tuple[int, ...] = field(default=(1_500, 2_000, 2_000, 2_000, 2_860, 1_500))
 
-    # The guests.
-    work_ns: int = 2_000_000  # mean, of one record
-    kernel_percent: int = 90  # of the work that is done in the guest's kernel
-    rounds: int = 1  # times that a record takes the lock
-    hold_ns: int = 4_000
-    shootdown_every: int = 1  # records
-    locked_shootdown: bool = False  # the lock is held until all have answered
-    ipi_handle_ns: int = 1_700
-    icr_gap_ns: int = 200
-    ipi_cluster: int = 16
-    spin_threshold_ns: int = 2_700_000
-    first_check_ns: int = 500
-    next_check_ns: int = 8_500
+class Parameters(HostTimes, GuestTimes):
+    """Host, guests, and what everything takes; every VM has one vCPU for each CPU, which it is bound to."""
+
+    vcpus: int
+    vms: int  # that run ebizzy
+    busy_vcpus: tuple[int, ...]  # of each other VM, on the first CPUs: they never sleep
+    exit_ns: tuple[int, ...]  # by the numbers above
 
     def cpu_of(self, vm: int, vcpu: int) -> int:
         """Return the CPU that a vCPU is bound to."""

@@ -13,55 +13,14 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from kvmtrace.checked_toml import Strict, wrong
-from kvmtrace.synth.engines.scheduler.parameters import EXITS, Parameters, Policy
+from kvmtrace.checked_toml import wrong
+from kvmtrace.synth.engines.scheduler.parameters import EXITS, GuestTimes, HostTimes, Parameters, Policy
 from kvmtrace.synth.exit_scripts import compiled
 from kvmtrace.synth.model import NotNegative, Setting, Workload
 
 GIVEN = frozenset({"prev", "next", "state"})
 SWITCH = "switch"
 _PS_OF_NS = 1_000
-
-Time = Annotated[int, Field(ge=0, le=10**12)]
-Length = Annotated[int, Field(ge=1, le=10**12)]
-Count = Annotated[int, Field(ge=1, le=4096)]
-
-
-class HostTimes(Strict):
-    """The host's scheduler and KVM; nanoseconds."""
-
-    latency_ns: Length
-    min_granularity_ns: Length
-    wakeup_granularity_ns: Time
-    sleeper_credit_ns: Time
-    tick_ns: Annotated[int, Field(ge=10_000, le=10**12)]
-    switch_ns: Annotated[int, Field(ge=2, le=10**12)]
-    wake_ns: Time
-    waker_ns: Time
-    host_task_ns: Time
-    host_task_gap_ns: Annotated[int, Field(ge=10_000, le=10**12)]
-    ple_window_ns: Annotated[int, Field(ge=100, le=10**12)]
-    ple_window_max_ns: Annotated[int, Field(ge=100, le=10**12)]
-    sockets: Count
-    busy_step: Annotated[int, Field(ge=0, le=4096)]  # CPUs between the first busy vCPUs of two VMs
-    stacked: Annotated[int, Field(ge=0, le=4096)]  # vCPUs of each VM that share a CPU with another of it
-
-
-class GuestTimes(Strict):
-    """ebizzy and its kernel; nanoseconds, each record or each time."""
-
-    work_ns: Annotated[int, Field(ge=1_000, le=10**12)]
-    kernel_percent: Annotated[int, Field(ge=0, le=100)]
-    rounds: Count
-    shootdown_every: Count
-    locked_shootdown: bool
-    hold_ns: Length
-    ipi_handle_ns: Time
-    icr_gap_ns: Time
-    ipi_cluster: Count
-    spin_threshold_ns: Annotated[int, Field(ge=1_000, le=10**12)]
-    first_check_ns: Length
-    next_check_ns: Length
 
 
 class SchedulerWorkload(Workload):
