@@ -1,0 +1,1 @@
+"""Reports and comparisons as one self-contained HTML file: aggregates in tables and charts, no network."""
