@@ -10,7 +10,8 @@
 #     make fuzz           damaged inputs of every format (FUZZ_SECONDS=600 for longer)
 #     make bench          times and memory beside perf and trace-cmd (BENCH=400k: a quick look, BENCH=40M: large files)
 #     make format         format the code and mend what ruff can mend
-#     make docs           write again what the docs take from the code: tables, the demo's output, the models
+#     make site           the docs as a site, in site/, which a browser opens without a server
+#     make docs           write again what the docs take from the code: the reference, what commands print, the models
 #     make constraints    newest versions of every dependency into constraints.txt
 #     make clean          remove .venv, the demo and every cache
 
@@ -23,7 +24,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RECORDINGS := tests/data/recordings
 DEMO := demo
 
-.PHONY: help demo test lint types tests test-models test-statistics fuzz bench format docs constraints clean
+.PHONY: help demo test lint types tests test-models test-statistics fuzz bench format site docs constraints clean
 .NOTPARALLEL:
 
 help:
@@ -84,8 +85,13 @@ format: $(VENV)/.development
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
+# Material says on every build that another major version of mkdocs is to come.
+site: $(VENV)/.development
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --clean
+	@echo "site: site/index.html"
+
 docs: $(VENV)/.development
-	$(BIN)/python -m tests.generated_docs
+	PYTHONPATH=tests $(BIN)/python -m tests.generated_docs
 	PYTHONPATH=tests $(BIN)/python -m tests.generated_models
 	PYTHONPATH=tests $(BIN)/python -m tests.generated_claims
 
@@ -99,5 +105,5 @@ constraints:
 	rm -rf $(FRESH)
 
 clean:
-	rm -rf $(VENV) $(DEMO) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(DEMO) site dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from generated_docs import ROOT
+from doc_commands import ROOT
 
 from kvmtrace.compare.claims import Figure, claim
 from kvmtrace.compare.request import Request, answer

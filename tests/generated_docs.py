@@ -1,12 +1,11 @@
 """The parts of the docs that are taken from the code: `python -m tests.generated_docs` writes them again.
 
-Such a part stands between `<!-- begin NAME -->` and `<!-- end NAME -->`.
+Such a part stands between `<!-- begin NAME -->` and `<!-- end NAME -->`. Parts called output are what the commands of
+their page print (`doc_commands`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import re
 import shlex
@@ -15,14 +14,24 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvmtrace import cli, schema
-from kvmtrace.store import manifest_tables
+from doc_commands import PAGES, ROOT, blocks, run_kvmtrace, with_output
+from generated_reference import command_reference, query_reference, table_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable
 
-ROOT = Path(__file__).resolve().parents[1]
-PARTS = {"tables": "docs/store.md", "report": "README.md", "before and after": "README.md"}
+REFERENCE: dict[str, Callable[[], str]] = {
+    "tables": table_reference,
+    "commands": command_reference,
+    "queries": query_reference,
+}
+PARTS = {
+    "tables": "docs/store.md",
+    "commands": "docs/reference/commands.md",
+    "queries": "docs/reference/queries.md",
+    "report": "README.md",
+    "before and after": "README.md",
+}
 """Name of each part → the file that has it."""
 
 _PARTS_SHOWN = ("exits per second", "What made the change", "Exits per second")
@@ -45,43 +54,19 @@ def demo_commands() -> list[list[str]]:
     return [words[1:] for words in lines if words and words[0].endswith("/kvmtrace")]
 
 
-def run_kvmtrace(arguments: Sequence[str], folder: Path) -> str:
-    """Run `kvmtrace` in `folder`, which sees the project's `tests`, and return its standard output."""
-    tests = folder / "tests"
-    if not tests.exists():
-        tests.symlink_to(ROOT / "tests")
-    output = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="")
-    errors = io.StringIO()
-    with _inside(folder), contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
-        code = cli.run(arguments)
-    if code:
-        raise AssertionError(f"kvmtrace {shlex.join(arguments)}: exit code {code}: {errors.getvalue()}")
-    output.flush()
-    return output.buffer.getvalue().decode()
-
-
 def demo_parts(folder: Path) -> dict[str, str]:
     """Run the demo in `folder` and return the parts of the docs that show what it prints."""
-    printed = {shlex.join(command): run_kvmtrace(command, folder) for command in demo_commands()}
+    printed: dict[str, str] = {}
+    for command in demo_commands():
+        code, output, errors = run_kvmtrace(command, folder)
+        if code:
+            raise AssertionError(f"kvmtrace {shlex.join(command)}: exit code {code}: {errors}")
+        printed[shlex.join(command)] = output
     report = next(text for command, text in printed.items() if command.startswith("report pv-eoi-off"))
     comparison = next(text for command, text in printed.items() if command.startswith("compare pv-eoi-off"))
     shown = [part for part in comparison.split("\n\n") if part.startswith(_PARTS_SHOWN)]
     lines = "\n\n".join(shown).splitlines()
     return {"report": _block(report.splitlines()), "before and after": _block([*lines, "", "…"])}
-
-
-def table_reference() -> str:
-    """Return every table of SQL with its columns."""
-    lines: list[str] = []
-    events = schema.Table("one for each tracepoint", "One row for each event; then the event's own fields.", ())
-    for table, columns in [*((t, t.columns) for t in schema.TABLES.values()), (events, schema.EVENT_COLUMNS)]:
-        lines += [f"### {table.name}", "", table.meaning, "", "| column | type | null | meaning |", "|---|---|---|---|"]
-        lines += [f"| {c.name} | {c.type} | {'yes' if c.nullable else 'no'} | {_cell(c.meaning)} |" for c in columns]
-        lines += [""]
-    lines += ["## Tables of what manifests and labels say", ""]
-    for name, types in manifest_tables.COLUMNS.items():
-        lines += [f"### {name}", "", ", ".join(f"`{column}` {type_}" for column, type_ in types.items()), ""]
-    return "\n" + "\n".join(lines)
 
 
 def current(name: str) -> str:
@@ -91,29 +76,27 @@ def current(name: str) -> str:
 
 
 def _replace(parts: dict[str, str]) -> None:
+    def part(match: re.Match[str]) -> str:
+        return match["begin"] + parts.get(match["name"], match["text"]) + match["end"]
+
     for file in sorted(set(PARTS.values())):
         path = ROOT / file
-        path.write_text(_PART.sub(lambda match: match["begin"] + parts[match["name"]] + match["end"], path.read_text()))
+        path.write_text(_PART.sub(part, path.read_text()))
+
+
+def _replace_outputs() -> None:
+    for page in PAGES:
+        text = page.read_text()
+        if any(block.shows_output for block in blocks(text)):
+            with tempfile.TemporaryDirectory() as temporary:
+                page.write_text(with_output(text, Path(temporary)))
 
 
 def _block(lines: Iterable[str]) -> str:
     return "```text\n" + "\n".join(line.rstrip() for line in lines) + "\n```\n"
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-@contextlib.contextmanager
-def _inside(folder: Path) -> Iterator[None]:
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
-
-
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as temporary:
-        _replace({"tables": table_reference(), **demo_parts(Path(temporary))})
+        _replace({**{name: part() for name, part in REFERENCE.items()}, **demo_parts(Path(temporary))})
+    _replace_outputs()

@@ -10,7 +10,7 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from generated_docs import ROOT
+from doc_commands import ROOT
 from statistics_levels import HELD, RUNS, TOO_SLOW, TRIALS, between_power, between_rate, within_rates
 from statistics_recordings import MODEL, VARIANT, power, seeds, stretches
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-import shlex
 import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
-import typer
-from generated_docs import PARTS, ROOT, current, demo_commands, demo_parts, make, run_kvmtrace, table_reference
+from doc_commands import OTHER_LANGUAGES, PAGES, ROOT, SHELL_LANGUAGES, blocks, invocations, with_output
+from generated_docs import PARTS, REFERENCE, current, demo_commands, demo_parts, make
+from generated_reference import commands
 
-from kvmtrace import __version__, cli
+from kvmtrace import __version__
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("[a-z]*/README.md")])
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _SPAN = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
@@ -26,32 +25,27 @@ def page_id(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-def console_commands(page: Path) -> list[str]:
-    """Return the commands after `$ ` in the console blocks of a page."""
-    blocks = [text for language, text in _BLOCK.findall(page.read_text()) if language == "console"]
-    return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+def has_commands(page: Path) -> bool:
+    return any(block.language in SHELL_LANGUAGES and not block.reason for block in blocks(page.read_text()))
 
 
 def code(page: Path) -> list[str]:
-    """Return every span of code, and every line of a block."""
+    """Return every span of code, every command, and every line of the other blocks."""
     text = page.read_text()
-    lines = [line.removeprefix("$ ") for _, block in _BLOCK.findall(text) for line in block.splitlines()]
-    indented = [line.strip() for line in text.splitlines() if line.startswith("    ")]
-    return _SPAN.findall(_BLOCK.sub("", text)) + lines + indented
+    lines: list[str] = []
+    for block in blocks(text):
+        lines += block.commands if block.language in SHELL_LANGUAGES else block.text.replace("\\\n", "").splitlines()
+    beside = _BLOCK.sub("", text)
+    indented = [line.strip() for line in beside.splitlines() if line.startswith("    ")]
+    return _SPAN.findall(beside) + [line.strip() for line in lines] + indented
 
 
-def commands() -> dict[str, dict[str, str | None]]:
-    """Return the help of each argument and option of each command, and under "" that of the command.
-
-    Keys are the names of commands ("report", "runs rm", …; the program itself is ""), then arguments and options.
-    """
+def parameters() -> dict[str, dict[str, str | None]]:
+    """Return the help of each argument and option of each command, and under "" that of the command."""
     found: dict[str, dict[str, str | None]] = {}
-    waiting = {"": typer.main.get_command(cli.app)}
-    while waiting:
-        path, command = waiting.popitem()
+    for path, command in commands().items():
         helps = {name: getattr(parameter, "help", None) for parameter in command.params for name in parameter.opts}
         found[path] = {"": command.help, "--help": "Show this message and exit.", **helps}
-        waiting |= {f"{path} {name}".strip(): below for name, below in getattr(command, "commands", {}).items()}
     return found
 
 
@@ -67,43 +61,52 @@ def test_the_demo_has_commands_of_each_kind() -> None:
     assert [command[0] for command in demo_commands()] == ["ingest", "ingest", "report", "report", "compare"]
 
 
-def test_the_tables_of_the_reference_are_those_of_the_code() -> None:
-    assert current("tables") == table_reference(), "`make docs` writes them again"
+@pytest.mark.parametrize("name", REFERENCE)
+def test_the_reference_is_that_of_the_code(name: str) -> None:
+    assert current(name) == REFERENCE[name](), "`make docs` writes them again"
 
 
-def test_the_commands_of_the_readme_work_in_its_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("KVMTRACE_STORE", raising=False)
-    given = [shlex.split(command) for command in console_commands(ROOT / "README.md")]
-    assert {words[0] for words in given} == {"kvmtrace"}
-    for words in given:
-        assert run_kvmtrace(words[1:], tmp_path).strip() or {"-o", "--output"} & set(words)
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_a_block_is_run_or_says_what_it_needs(page: Path) -> None:
+    for block in blocks(page.read_text()):
+        assert block.language in (*SHELL_LANGUAGES, *OTHER_LANGUAGES, ""), block.language
+        assert block.unchecked_lines == [], "output without <!-- begin output -->"
+        if block.language in SHELL_LANGUAGES:
+            assert block.commands
+        else:
+            assert not block.shows_output
+            assert not re.search(r"^\$ ", block.text, re.MULTILINE), "a console without its name"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if has_commands(page)], ids=page_id)
+def test_the_commands_of_a_page_work_in_its_order_and_print_what_it_shows(page: Path, tmp_path: Path) -> None:
+    assert page.read_text() == with_output(page.read_text(), tmp_path), "`make docs` writes it again"
 
 
 def test_the_readme_shows_every_command() -> None:
     shown = "\n".join(code(ROOT / "README.md"))
-    names = [name for name in commands() if name and " " not in name]
+    names = [name for name in parameters() if name and " " not in name]
     assert names
     assert [name for name in names if f"kvmtrace {name}" not in shown] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_commands_and_options_in_a_page_exist(page: Path) -> None:
-    known = commands()
+    known = parameters()
     every_option = set().union(*known.values())
     for text in code(page):
-        if text.startswith("kvmtrace "):
-            words = shlex.split(text)[1:]
+        for words in invocations(text) if "kvmtrace " in text else ():
             name = next((n for n in (" ".join(words[:2]), " ".join(words[:1])) if n in known), "")
             given = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
-            assert name or words[0].startswith("-"), f"{text}: there is no such command"
+            assert name or words[0].startswith(("-", "[")), f"{text}: there is no such command"
             assert given <= known[name].keys(), f"{text}: {name} has no such option"
-        elif re.fullmatch(r"--[a-z-]+", text) and page.parent.name != "benchmarks":
+        if re.fullmatch(r"--[a-z-]+", text) and page.parent.name != "benchmarks":
             assert text in every_option, f"{text}: no command has it"
 
 
-@pytest.mark.parametrize("name", sorted(commands()))
+@pytest.mark.parametrize("name", sorted(parameters()))
 def test_every_command_argument_and_option_has_help(name: str) -> None:
-    assert [parameter for parameter, text in commands()[name].items() if not text] == []
+    assert [parameter for parameter, text in parameters()[name].items() if not text] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
