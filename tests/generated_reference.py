@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from enum import EnumType
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
@@ -83,9 +84,14 @@ def _values(parameter: Any, types: Mapping[str, Any]) -> str:  # noqa: ANN401
     """Return what an option takes; nothing for a flag."""
     if parameter.is_flag:
         return ""
-    within = [types.get(parameter.name), *get_args(types.get(parameter.name))]
-    choices = [each.value for of in within if isinstance(of, EnumType) for each in of]  # type: ignore[var-annotated]
+    choices = _choices(types.get(parameter.name))
     return ", ".join(f"`{value}`" for value in choices or [parameter.metavar or parameter.name.upper()])
+
+
+def _choices(annotation: object) -> list[str]:
+    if isinstance(annotation, EnumType):
+        return [str(each.value) for each in annotation]  # type: ignore[var-annotated]
+    return [choice for part in get_args(annotation) for choice in _choices(part)]
 
 
 def _meaning(parameter: Any, context: typer.Context) -> str:  # noqa: ANN401
@@ -117,6 +123,15 @@ def _query(query: Query) -> Iterator[str]:
     yield from _table(
         ("column", "type", "meaning"), [(f"`{c.name}`", _cell(c.type), _cell(c.meaning)) for c in query.columns]
     )
+    remarks = _remarks(query)
+    yield from ("```text", *remarks, "```", "") if remarks else ()
+
+
+def _remarks(query: Query) -> list[str]:
+    """Return what the file says between its header and its SELECT."""
+    after = itertools.dropwhile(lambda line: line.startswith("--"), query.path.read_text().splitlines())
+    until = itertools.takewhile(lambda line: not line or line.startswith("--"), after)
+    return [line.removeprefix("--").removeprefix(" ") for line in until if line]
 
 
 def _default(text: str | None) -> str:

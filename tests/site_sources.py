@@ -86,4 +86,5 @@ def _content(target: str) -> str:
     if target.endswith(".md"):
         return text
     language = _LANGUAGES.get(Path(target).suffix, "text")
-    return f"# {Path(target).name}\n\n`{target}`\n\n````{language}\n{text}\n````\n"
+    page = f"# {Path(target).name}\n\n`{target}`\n\n````{language}\n{text}\n````\n"
+    return f"---\nsearch:\n  exclude: true\n---\n\n{page}"  # the pages that link to it say what is in it
