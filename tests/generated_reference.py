@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 import typer
 
 from kvmtrace import cli, queries, schema
-from kvmtrace.errors import ExitCode
+from kvmtrace.errors import ExitCode, KvmtraceError
 from kvmtrace.store import manifest_tables
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 _EXIT_CODES = {
     ExitCode.OK: "done; of a check: within every budget",
-    ExitCode.CHECK_FAILED: "a check failed: `check` is over a budget, `models --check` misses a published figure",
+    ExitCode.CHECK_FAILED: "over a budget, out of a model's tolerance, notes where `--strict` wants none",
     ExitCode.USAGE: "the command line, a name, a query or a statement is wrong",
     ExitCode.BAD_INPUT: "a file, the store or a place to write to cannot be used",
-    ExitCode.UNDECIDED: "`check` was over no budget, and one at least could not be decided from what was recorded",
+    ExitCode.UNDECIDED: "over no budget, and one at least could not be decided from what was recorded",
     ExitCode.INTERRUPTED: "interrupted (Ctrl-C)",
 }
 _OF_PROGRAM = {
@@ -46,7 +46,12 @@ def _walk(path: str, command: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
 
 def command_reference() -> str:
     """Return every command with its usage, arguments and options."""
-    lines = ["", "## Exit codes", "", *_table(("exit code", "meaning"), _exit_code_rows())]
+    lines = [
+        "",
+        "## Exit codes",
+        "",
+        *_table(("exit code", "meaning"), [(str(int(c)), _EXIT_CODES[c]) for c in ExitCode]),
+    ]
     for name, command in commands().items():
         program = f"kvmtrace {name}".strip()
         context = typer.Context(command, info_name=program)
@@ -61,7 +66,18 @@ def command_reference() -> str:
         lines += _table(("argument", "what it is"), arguments)
         options = [(_names(p), _values(p, types), _meaning(p, context)) for p in parameters["option"]]
         lines += _table(("option", "value", "what it does"), options)
+        lines += [f"Exit codes: {', '.join(_exit_codes(command))}.", ""] if name else []
     return "\n".join(lines) + "\n"
+
+
+def _exit_codes(command: Any) -> list[str]:  # noqa: ANN401
+    """Return what a command may end with: what any may, and the codes of the errors that its module knows."""
+    module = inspect.getmodule(inspect.unwrap(command.callback))
+    codes = {ExitCode.OK, ExitCode.USAGE, ExitCode.BAD_INPUT, ExitCode.INTERRUPTED}
+    for known in vars(module).values():
+        if isinstance(known, type) and issubclass(known, KvmtraceError):
+            codes.add(known.exit_code)
+    return [str(int(code)) for code in sorted(codes)]
 
 
 def _below(group: Any) -> str:  # noqa: ANN401
@@ -98,10 +114,6 @@ def _meaning(parameter: Any, context: typer.Context) -> str:  # noqa: ANN401
     """Return the help of a parameter with its default and its limits, as `--help` has them."""
     record = parameter.get_help_record(context)
     return _cell(" ".join((record[1] if record else parameter.help).split()))
-
-
-def _exit_code_rows() -> list[tuple[str, str]]:
-    return [(str(int(code)), _EXIT_CODES[code]) for code in ExitCode]
 
 
 def query_reference() -> str:

@@ -119,6 +119,14 @@ def test_links_and_make_targets_of_a_page_exist(page: Path) -> None:
             assert match[1] in targets, text
 
 
+def test_every_heading_of_a_report_is_among_the_figures() -> None:
+    tables = [line for line in current("report").splitlines() if line.startswith("reason ")]
+    headings = {heading for line in tables for heading in re.split(" {2,}", line)} - {"reason"}
+    figures = (ROOT / "docs/figures.md").read_text()
+    assert "p99.9 µs" in headings
+    assert [heading for heading in sorted(headings) if heading.removesuffix(" µs") not in figures] == []
+
+
 def test_each_generated_part_has_its_place() -> None:
     assert all(current(name).strip() for name in PARTS)
 
