@@ -61,7 +61,8 @@ def test_the_sdist_has_what_builds_and_checks_the_project(built: tuple[Path, Pat
     with tarfile.open(built[0]) as archive:
         packed = {name.partition("/")[2] for name in archive.getnames()}
     folders = ("kvmtrace/", "queries/", "generators/", "tests/", "benchmarks/", "docs/")
-    named = {"pyproject.toml", "constraints.txt", "Makefile", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"}
+    named = {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md"}
+    named |= {"constraints.txt", "mkdocs.yml", "pyproject.toml"}
     expected = {name for name in sources if name.startswith(folders) or name in named}
     assert packed - {"PKG-INFO", ".gitignore"} == expected
 
