@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import os
 import re
 import shlex
@@ -92,7 +93,7 @@ def _typed(command: str) -> list[str]:
 
 
 def invocations(text: str) -> list[list[str]]:
-    """Return the arguments of each `kvmtrace` in a line of shell."""
+    """Return the arguments of each `kvmtrace` in a line of shell, without another program's that stand behind `--`."""
     words = shlex.shlex(text, posix=True, punctuation_chars=True)
     words.whitespace_split = True
     found: list[list[str]] = [[]]
@@ -101,7 +102,8 @@ def invocations(text: str) -> list[list[str]]:
             found.append([])
         else:
             found[-1].append(word)
-    return [part[1:] for part in found if part[:1] == ["kvmtrace"]]
+    parts = (list(itertools.takewhile(lambda word: word != "--", part)) for part in found)
+    return [part[1:] for part in parts if part[:1] == ["kvmtrace"]]
 
 
 def blocks(text: str) -> list[Block]:

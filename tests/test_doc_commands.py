@@ -69,3 +69,4 @@ def test_a_store_that_the_environment_asks_for_is_left_alone(tmp_path: Path, mon
 def test_every_kvmtrace_of_a_line_is_found() -> None:
     line = 'xz -dc x.xz | kvmtrace ingest - --tag "a=b | c" && kvmtrace sql "SELECT 1 < 2" > out'
     assert invocations(line) == [["ingest", "-", "--tag", "a=b | c"], ["sql", "SELECT 1 < 2"]]
+    assert invocations("kvmtrace watch --top 3 -- ls --all; kvmtrace runs") == [["watch", "--top", "3"], ["runs"]]
