@@ -87,7 +87,7 @@ format: $(VENV)/.development
 
 # Material says on every build that another major version of mkdocs is to come.
 site: $(VENV)/.development
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --clean
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
 	@echo "site: site/index.html"
 
 docs: $(VENV)/.development
