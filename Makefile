@@ -85,7 +85,7 @@ format: $(VENV)/.development
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-# Material says on every build that another major version of mkdocs is to come.
+# Material says on every build that another major version of mkdocs is to come. --quiet would hide warnings from --strict.
 site: $(VENV)/.development
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
 	@echo "site: site/index.html"
