@@ -12,6 +12,7 @@ from kvmtrace import __version__
 from kvmtrace.commands import (
     check,
     compare,
+    export,
     formats,
     generate,
     ingest,
@@ -63,6 +64,7 @@ app.command("report")(report.report)
 app.command("compare")(compare.compare)
 app.command("check")(check.check)
 app.command("whatif")(whatif.whatif)
+app.command("export")(export.export)
 app.command("queries")(queries.queries)
 app.command("query")(query.query)
 app.command("sql")(sql.sql)

@@ -71,7 +71,7 @@ class EventRole:
 
 NO_ROLE = EventRole(Role.OTHER)
 # Task states up to TASK_REPORT; 0 is running, and what is switched out all the same was preempted.
-_COMMON_ROLES: Mapping[tuple[str, str], tuple[EventRole, ...]] = {
+COMMON_ROLES: Mapping[tuple[str, str], tuple[EventRole, ...]] = {
     ("sched", "sched_switch"): (
         EventRole(Role.OTHER, choice_field="prev_state", choice_mask=0xFF, choices={0: Role.PREEMPTED}),
         EventRole(Role.RUNNING, thread_field="next_pid"),
@@ -146,7 +146,7 @@ class Architecture(ABC):
     def event_roles(self, kind: EventKind) -> tuple[EventRole, ...]:
         """Return the roles of a tracepoint's events, at least one; a role whose fields are lacking is none."""
         key = kind.system, kind.name
-        known = self.roles.get(key) or _COMMON_ROLES.get(key, ())
+        known = self.roles.get(key) or COMMON_ROLES.get(key, ())
         usable = tuple(role for role in known if self._needed(kind, role) <= kind.format.integer_fields)
         return usable or (NO_ROLE,)
 

@@ -124,34 +124,48 @@ def _hcall_time(inside: Inside, exits: int) -> NDArray[np.int64]:
     return times
 
 
-def _halt_times(inside: Inside, preempted: Spans, exits: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return how long each exit slept in a halt, and how long it was polled for.
+@dataclass(frozen=True, slots=True)
+class Halts:
+    """The halts of n exits. Of a halt with a recorded sleep, polling is what `polled` has beside `sleeps`."""
+
+    sleeps: Spans  # from going to sleep to waking, where the recording tells both
+    blocked: Spans  # the sleep of the other halts
+    polled: Spans
+    slept: NDArray[np.bool_]  # for each exit: it has a recorded sleep
+    unknown: NDArray[np.int64]  # exits with a halt of which is not known how much was polling
+
+
+def find_halts(inside: Inside, exits: int) -> Halts:
+    """Return where exits slept in halts and were polled for, preemption included.
 
     A halt that ends in sleep says how long it was, polling included. Where the recording tells when the sleep itself
     began, the rest was polling; else polling lasted as long as it may, where that limit was recorded.
     """
-    blocked_ns, polled_ns = np.zeros(exits, np.int64), np.zeros(exits, np.int64)
     sleeps = _spans(inside, Role.SLEEP, Role.WAKE)
-    np.add.at(blocked_ns, sleeps.rank, sleeps.less(preempted))
     slept = np.zeros(exits, np.bool_)
     slept[sleeps.rank] = True
-
     halts = np.flatnonzero((inside.role == Role.BLOCKED) | (inside.role == Role.POLLED))
-    if not len(halts):
-        return blocked_ns, polled_ns
     rank, end, limit = inside.rank[halts], inside.since_ns[halts], inside.poll_limit_ns[halts]
     start = end - np.minimum(np.maximum(inside.value[halts].view(np.int64), 0), end)  # it is no longer than the exit
     waited = inside.role[halts] == Role.BLOCKED
     unknown = waited & (limit < 0) & ~slept[rank]
     asleep = np.where(waited, np.minimum(start + np.maximum(limit, 0), end), end)
     told = waited & ~slept[rank]
-    np.add.at(blocked_ns, rank[told], Spans(rank, asleep, end).select(told).less(preempted))
-    of_polling = np.where(
-        slept[rank], Spans(rank, start, end).less(preempted), Spans(rank, start, asleep).less(preempted)
-    )
-    np.add.at(polled_ns, rank, of_polling)
-    polled_ns[slept] = np.maximum(polled_ns[slept] - blocked_ns[slept], 0)
-    polled_ns[rank[unknown]] = NOT_KNOWN
+    polled = Spans(rank, start, np.where(slept[rank], end, asleep))
+    return Halts(sleeps, Spans(rank, asleep, end).select(told), polled, slept, rank[unknown])
+
+
+def _halt_times(inside: Inside, preempted: Spans, exits: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return how long each exit slept in a halt, and how long it was polled for."""
+    blocked_ns, polled_ns = np.zeros(exits, np.int64), np.zeros(exits, np.int64)
+    halts = find_halts(inside, exits)
+    np.add.at(blocked_ns, halts.sleeps.rank, halts.sleeps.less(preempted))
+    if not len(halts.polled):
+        return blocked_ns, polled_ns
+    np.add.at(blocked_ns, halts.blocked.rank, halts.blocked.less(preempted))
+    np.add.at(polled_ns, halts.polled.rank, halts.polled.less(preempted))
+    polled_ns[halts.slept] = np.maximum(polled_ns[halts.slept] - blocked_ns[halts.slept], 0)
+    polled_ns[halts.unknown] = NOT_KNOWN
     return blocked_ns, polled_ns
 
 
@@ -162,9 +176,23 @@ def _userspace_time(
     times = np.zeros(len(latency_ns), np.int64)
     if not userspace.any():
         return times
+    for spans in find_userspace(inside, userspace, latency_ns):
+        ends = spans.end >= spans.start
+        np.add.at(times, spans.rank[ends], spans.select(ends).less(preempted))
+        times[spans.rank[~ends]] = NOT_KNOWN
+    return times
+
+
+def find_userspace(
+    inside: Inside, userspace: NDArray[np.bool_], latency_ns: NDArray[np.int64]
+) -> tuple[Spans, Spans]:
+    """Return where exits were in the VMM, preemption included: as the thread left the kernel and came back; the rest.
+
+    userspace: whether each exit went to the VMM. An end before the start is: there is none.
+    """
     spans = _spans(inside, Role.USER_LEAVE, Role.USER_RETURN)
     leaves, returns, whole = (
-        np.bincount(rank, minlength=len(times))
+        np.bincount(rank, minlength=len(latency_ns))
         for rank in (
             inside.rank[inside.role == Role.USER_LEAVE],
             inside.rank[inside.role == Role.USER_RETURN],
@@ -172,15 +200,8 @@ def _userspace_time(
         )
     )
     bounded = userspace & (leaves == returns) & (whole == leaves) & (leaves > 0)
-    spans = spans.select(bounded[spans.rank])
-    np.add.at(times, spans.rank, spans.less(preempted))
-
     rest = _until_return(inside, latency_ns)
-    rest = rest.select(~bounded[rest.rank])
-    ends = rest.end >= rest.start
-    np.add.at(times, rest.rank[ends], rest.select(ends).less(preempted))
-    times[rest.rank[~ends]] = NOT_KNOWN
-    return times
+    return spans.select(bounded[spans.rank]), rest.select(~bounded[rest.rank])
 
 
 def _until_return(inside: Inside, latency_ns: NDArray[np.int64]) -> Spans:

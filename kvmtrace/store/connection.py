@@ -17,10 +17,11 @@ from kvmtrace.store.catalogue import Catalogue
 from kvmtrace.store.views import View, Views, empty_select, literal, quoted, without_wildcards
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     import numpy as np
+    import pyarrow as pa
 
     from kvmtrace.store.guard import Statement
 
@@ -97,6 +98,40 @@ class StoreConnection:
         """Run one statement as `query` does, for results of many rows. Errors: as of `query`."""
         statement, given = self._prepared(sql, parameters, fields)
         return self._interruptible(lambda: self._run(statement, given, _columns))
+
+    def arrow(
+        self, sql: str, parameters: Mapping[str, object] | None = None, *, fields: Fields | None = None
+    ) -> pa.Table:
+        """Run one statement as `query` does, for columns of texts and nulls. Errors: as of `query`."""
+        statement, given = self._prepared(sql, parameters, fields)
+        return self._interruptible(lambda: self._related(statement, given).to_arrow_table())
+
+    def batches(
+        self, sql: str, parameters: Mapping[str, object] | None = None, *, rows: int
+    ) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+        """Run one statement as `query` does; its result comes in batches of `rows`, and is never in memory whole.
+
+        No other statement may run until the last batch was taken. Errors: as of `query`, also while batches come.
+        """
+        statement, given = self._prepared(sql, parameters, None)
+        reader = self._interruptible(lambda: self._related(statement, given).to_arrow_reader(rows))
+        return reader.schema, self._taken(reader)
+
+    def _related(self, statement: Statement, parameters: dict[str, object]) -> duckdb.DuckDBPyRelation:
+        """Return a statement as a relation, which runs as its rows are taken: `execute` would keep them all first."""
+        try:
+            return self._connection.sql(statement.parsed, params=parameters or None)
+        except duckdb.Error as error:
+            raise self._said(error) from None
+
+    def _taken(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        while True:
+            try:
+                yield self._interruptible(reader.read_next_batch)
+            except StopIteration:
+                return
+            except OSError as error:  # Arrow's word for what went wrong in DuckDB
+                raise StoreError(f"the store cannot be read: {error}".partition("\n")[0]) from None
 
     def _prepared(
         self, sql: str, parameters: Mapping[str, object] | None, fields: Fields | None

@@ -95,9 +95,9 @@ def _explained(sql: str) -> str:
 
 
 def _syntax_tree(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, Any]:
-    row = connection.execute("SELECT json_serialize_sql($sql)", {"sql": sql}).fetchone()
+    rows = connection.execute("SELECT json_serialize_sql($sql)", {"sql": sql}).fetchall()
     try:
-        tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
+        tree: dict[str, Any] = json.loads(rows[0][0]) if rows else {"error": True}
     except RecursionError:
         raise UsageError("the SQL statement is nested too deeply to be checked") from None
     if tree["error"]:
