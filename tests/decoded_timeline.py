@@ -71,13 +71,12 @@ def decode(path: Path) -> DecodedTimeline:
             assert packet.sequence_flags == 2
             events.append((packet.timestamp, packet.track_event, _read(packet.track_event, texts)))
     assert all(event.track_uuid in result.tracks for _, event, _ in events)
-    in_file: dict[int, int] = {}
+    newest: dict[int, int] = {}
     for ts_ns, event, _ in events:
-        if event.type in (BEGIN, END) and in_file.setdefault(event.track_uuid, ts_ns) > ts_ns:
-            result.faults.append(f"track {event.track_uuid}: {ts_ns} stands behind {in_file[event.track_uuid]}")
-        in_file[event.track_uuid] = max(in_file.get(event.track_uuid, ts_ns), ts_ns) if event.type in (BEGIN, END) else (
-            in_file.get(event.track_uuid, ts_ns)
-        )
+        if event.type in (BEGIN, END):
+            if newest.get(event.track_uuid, ts_ns) > ts_ns:
+                result.faults.append(f"track {event.track_uuid}: {ts_ns} stands behind {newest[event.track_uuid]}")
+            newest[event.track_uuid] = ts_ns
     events.sort(key=lambda event: event[0])  # stable, as Perfetto sorts
     _put_together(result, events)
     return result

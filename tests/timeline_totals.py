@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from decoded_timeline import DecodedTimeline, Slice, decode
+
 from kvmtrace import queries
 from kvmtrace.export.perfetto import write_timeline
 from kvmtrace.export.slices import GUEST, PART_NAMES
 from kvmtrace.export.window import Window
 from kvmtrace.store.connection import StoreConnection
-
-from decoded_timeline import DecodedTimeline, Slice, decode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,10 +40,12 @@ def check_against_store(timeline: DecodedTimeline, store: Path, run: str) -> int
         run_id = connection.catalogue.resolve(run).run_id
         rows = connection.query(_SUMS, {"run_id": run_id}).rows
         report = queries.run(connection, queries.load("exits-by-reason"), {"run_id": run_id}).rows
-        reasons = dict(connection.query(
-            "SELECT exit_id, coalesce(reason, 'exit reason not recorded') FROM exits WHERE run_id = $run_id",
-            {"run_id": run_id},
-        ).rows)
+        reasons = dict(
+            connection.query(
+                "SELECT exit_id, coalesce(reason, 'exit reason not recorded') FROM exits WHERE run_id = $run_id",
+                {"run_id": run_id},
+            ).rows
+        )
     found = {kind: Counter[str]() for kind in _KINDS}
     columns = {name: column for column, name in PART_NAMES.items()}
     for each in timeline.slices:
@@ -81,5 +83,7 @@ def _reason(part: Slice, timeline: DecodedTimeline, reasons: dict[int, str]) -> 
         assert part.depth == 1
         assert "exit" in part.parent.categories
         return reasons[part.parent.notes["exit_id"]]
-    before = [s for s in timeline.instants if s.track == part.track and "exit" in s.categories and s.start_ns <= part.start_ns]
+    before = [
+        s for s in timeline.instants if s.track == part.track and "exit" in s.categories and s.start_ns <= part.start_ns
+    ]
     return reasons[max(before, key=lambda s: s.start_ns).notes["exit_id"]]

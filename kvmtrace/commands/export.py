@@ -111,11 +111,11 @@ def _write_timeline(connection: StoreConnection, manifest: Manifest, window: Win
     assert path is not None  # noqa: S101 - _check_options
     with path.open("wb") as file:
         written = write_timeline(connection, manifest, window, file)
-    for line in _told(written):
+    for line in _told(written, window):
         say(line)
 
 
-def _told(written: Written) -> Iterator[str]:
+def _told(written: Written, window: Window) -> Iterator[str]:
     slices, instants = written.slices, written.instants
     flows = f", {instants.flows:,} flows" if instants.flows else ""
     yield (
@@ -126,8 +126,8 @@ def _told(written: Written) -> Iterator[str]:
         yield f"{slices.without_latency:,} exits without a latency are instants"
     if slices.by_convention:
         yield f"of {slices.by_convention:,} exits parts are placed by convention: events tell how long, not when"
-    if instants.elsewhere:
-        yield f"{instants.elsewhere:,} injections and EOIs of threads without exits are left out"
+    if instants.elsewhere and not window.vcpus:
+        yield f"{instants.elsewhere:,} injections and EOIs of threads that have no exits there are left out"
     if written.losses:
         yield "events were lost: see the track `lost events`; sums over it are too small"
     if slices.slices > _MANY_SLICES:
@@ -148,4 +148,4 @@ def _write_table(
     from kvmtrace.export.tables import write_table
 
     rows = write_table(connection, manifest, table, export_format, sys.stdout.buffer if path is None else path)
-    say(f"{rows:,} rows of {table}")
+    say(f"{rows:,} {'row' if rows == 1 else 'rows'} of {table}")

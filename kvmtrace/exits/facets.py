@@ -183,9 +183,7 @@ def _userspace_time(
     return times
 
 
-def find_userspace(
-    inside: Inside, userspace: NDArray[np.bool_], latency_ns: NDArray[np.int64]
-) -> tuple[Spans, Spans]:
+def find_userspace(inside: Inside, userspace: NDArray[np.bool_], latency_ns: NDArray[np.int64]) -> tuple[Spans, Spans]:
     """Return where exits were in the VMM, preemption included: as the thread left the kernel and came back; the rest.
 
     userspace: whether each exit went to the VMM. An end before the start is: there is none.

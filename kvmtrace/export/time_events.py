@@ -34,6 +34,8 @@ _AT_ONE_TIME = (
 )
 """The roles that tell of times, in the order that events of one time have: the store does not keep it."""
 _NO_EXIT = -1
+_LOOKED_AHEAD_NS = 10**9
+"""How far behind an exit without a latency its events are looked for; parts that end later are placed by convention."""
 
 
 class TimeEvents:
@@ -51,9 +53,7 @@ class TimeEvents:
         if not self._sql:
             return None
         start = block.numbers["exit_ts_ns"]
-        lasts = block.known["latency_ns"]
-        end = start + np.where(lasts, block.numbers["latency_ns"], 0)
-        # What lies in an exit without an end is told by exit_id, so far as the block reaches.
+        end = start + np.where(block.known["latency_ns"], block.numbers["latency_ns"], _LOOKED_AHEAD_NS)
         parameters = {"run_id": self._chosen.run_id, "from_ns": int(start.min()), "to_ns": int(end.max())}
         found = self._chosen.connection.arrow(self._sql, parameters)
         numbers = {name: column(found, name)[0] for name in ("tid", "ts_ns", "role", "value")}
