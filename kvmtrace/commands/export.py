@@ -116,16 +116,17 @@ def _write_timeline(connection: StoreConnection, manifest: Manifest, window: Win
 
 
 def _told(written: Written, window: Window) -> Iterator[str]:
+    from kvmtrace.report.wording import of
+
     slices, instants = written.slices, written.instants
-    flows = f", {instants.flows:,} flows" if instants.flows else ""
-    yield (
-        f"{slices.slices:,} slices of {slices.exits:,} exits, {instants.instants:,} injections and EOIs{flows}; "
-        "ui.perfetto.dev opens it"
-    )
+    of_exits = f"{of(slices.slices, 'slice')} of {of(slices.exits, 'exit')}"
+    flows = f", {of(instants.flows, 'flow')}" if instants.flows else ""
+    yield f"{of_exits}, {instants.instants:,} injections and EOIs{flows}; ui.perfetto.dev opens it"
     if slices.without_latency:
-        yield f"{slices.without_latency:,} exits without a latency are instants"
+        are = "is an instant" if slices.without_latency == 1 else "are instants"
+        yield f"{of(slices.without_latency, 'exit')} without a latency {are}"
     if slices.by_convention:
-        yield f"of {slices.by_convention:,} exits parts are placed by convention: events tell how long, not when"
+        yield f"of {of(slices.by_convention, 'exit')} parts are placed by convention: events tell how long, not when"
     if instants.elsewhere and not window.vcpus:
         yield f"{instants.elsewhere:,} injections and EOIs of threads that have no exits there are left out"
     if written.losses:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _QUERY = "ipi-chain"
 _NEEDED = ("kvm_apic_accept_irq", INJECTION)
+_SENT_BY = ("kvm_apic_ipi", "kvm_hypercall", "kvm_hv_send_ipi", "kvm_hv_send_ipi_ex")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Flows:
 def read_flows(chosen: ChosenExits, manifest: Manifest, instants: InstantReader) -> Flows:
     """Find the IPIs of which both ends are in the time-line; none where they were not recorded."""
     recorded = {t.event for t in manifest.tracepoints if t.system == "kvm" and t.rows}
-    if not recorded.issuperset(_NEEDED):
+    if not recorded.issuperset(_NEEDED) or recorded.isdisjoint(_SENT_BY):
         return Flows.none()
     lines = chosen.timelines.all
     vcpus = {pair: place for place, pair in enumerate(dict.fromkeys((line.vm_id, line.vcpu) for line in lines))}

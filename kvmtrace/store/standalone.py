@@ -89,7 +89,7 @@ class Database:
             raise StoreError(f"the database cannot be written: {error}".partition("\n")[0]) from None
 
 
-_SETTINGS = {
+_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "allow_community_extensions": False,
