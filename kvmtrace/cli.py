@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.exceptions import TyperException
 
-from kvmtrace import __version__
 from kvmtrace.commands import (
     check,
     compare,
@@ -27,6 +26,7 @@ from kvmtrace.commands import (
 from kvmtrace.commands.output import stop_writing
 from kvmtrace.errors import ExitCode, KvmtraceError
 from kvmtrace.report.printable import printable
+from kvmtrace.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

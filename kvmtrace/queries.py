@@ -32,6 +32,7 @@ __all__ = [
     "columns",
     "execute",
     "load",
+    "require",
     "run",
 ]
 
@@ -53,11 +54,15 @@ def catalogue() -> list[Query]:
 
 
 def load(name: str) -> Query:
-    """Return the query called `name`, or the one in the file `name` where that ends in .sql. UsageError: none."""
+    """Return the query called `name`, or the one in the file `name` where that ends in .sql. UsageError: none.
+
+    exits_by_reason is exits-by-reason, too.
+    """
     folder = resources.folder("queries")
     if name.endswith(".sql"):
         return read(Path(name))
     names = {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.sql")}
+    name = name if name in names else name.replace("_", "-")
     if name not in names:
         near = get_close_matches(name, names, n=3, cutoff=0.4)
         hint = f"nearest: {', '.join(near)}" if near else "`kvmtrace queries` lists them"
@@ -109,11 +114,11 @@ def _bind_run(connection: StoreConnection, query: Query, parameter: Parameter, v
             hint=f"-p {parameter.name}=RUN; `kvmtrace runs` lists the runs",
         )
     for table in query.requires:
-        _require(connection, manifest, table)
+        require(connection, manifest, table)
     return manifest.run_id
 
 
-def _require(connection: StoreConnection, manifest: Manifest, table: str) -> None:
+def require(connection: StoreConnection, manifest: Manifest, table: str) -> None:
     """UsageError: the run has not recorded `table`. An event that was enabled and never fired is recorded."""
     view = connection.views.find(table)
     if view is not None and view.from_manifests:

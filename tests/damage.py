@@ -11,7 +11,7 @@ from kvmtrace.errors import KvmtraceError
 from kvmtrace.formats import detect
 from kvmtrace.formats.perf_data import PerfDataRecording
 from kvmtrace.formats.source import open_source
-from kvmtrace.ingest import ingest
+from kvmtrace.ingest import ingest, storing
 from kvmtrace.store.label import Label
 from kvmtrace.store.manifest import Manifest, TableInfo
 from kvmtrace.writers.perf_data_features import tracing_data
@@ -132,7 +132,7 @@ class MemoryWriter:
 
 def keep_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let ingests write to memory."""
-    monkeypatch.setattr("kvmtrace.ingest.storing.RunWriter", MemoryWriter)
+    monkeypatch.setattr(storing, "RunWriter", MemoryWriter)
 
 
 def ingested(path: Path, store: Path) -> Manifest | KvmtraceError:

@@ -14,11 +14,11 @@ import pytest
 from query_samples import make_store
 from store_builder import add_run
 
-from kvmtrace import __version__
 from kvmtrace.cli import run
 from kvmtrace.store.catalogue import Catalogue
 from kvmtrace.store.label import Label
 from kvmtrace.store.manifest import run_folder
+from kvmtrace.version import __version__
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"duckdb", "pyarrow", "matplotlib", "numpy", "polars", "tabulate", "rich"}

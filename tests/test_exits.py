@@ -12,6 +12,7 @@ from benchmarks.recording_builder import format_text
 from kvmtrace import schema
 from kvmtrace.exits.builder import ExitBuilder
 from kvmtrace.formats.perf_data import PerfDataRecording
+from kvmtrace.ingest import intake
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,7 +140,7 @@ def test_the_manifest_counts_what_the_tables_hold(tmp_path: Path) -> None:
 
 
 def test_events_that_come_too_late_are_counted_and_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kvmtrace.ingest.intake.ExitBuilder", partial(ExitBuilder, drain_rows=1))
+    monkeypatch.setattr(intake, "ExitBuilder", partial(ExitBuilder, drain_rows=1))
     monkeypatch.setattr("kvmtrace.formats.perf_file.PerfDataRecording", partial(PerfDataRecording, block_bytes=4_096))
     made = KvmRecording()
     for start in range(10_000, 30_000, 100):

@@ -190,9 +190,9 @@ BOMBS: dict[str, Callable[[Path], Path]] = {
 _MEASURED = """
 import re, sys
 from pathlib import Path
-import kvmtrace.ingest.storing
+from kvmtrace.ingest import storing
 from damage import MemoryWriter, ingested
-kvmtrace.ingest.storing.RunWriter = MemoryWriter
+storing.RunWriter = MemoryWriter
 print(type(ingested(Path(sys.argv[1]), Path("store"))).__name__)
 print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])  # since this program began
 """

@@ -30,6 +30,7 @@ from reference_pairing import Event, Exit, Round, blocks, facts, pair_slowly, ti
 from kvmtrace.arch.x86 import X86
 from kvmtrace.exits.builder import ClosedBy, ExitBuilder, Exits
 from kvmtrace.formats.perf_data import PerfDataRecording
+from kvmtrace.ingest import intake
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -351,7 +352,7 @@ def test_neither_the_size_of_blocks_nor_of_drains_changes_a_run(
             made.add_round()
     path = made.write(tmp_path / "made.data")
     whole = ingested(path, tmp_path / "whole")
-    monkeypatch.setattr("kvmtrace.ingest.intake.ExitBuilder", partial(ExitBuilder, drain_rows=1))
+    monkeypatch.setattr(intake, "ExitBuilder", partial(ExitBuilder, drain_rows=1))
     monkeypatch.setattr("kvmtrace.formats.perf_file.PerfDataRecording", partial(PerfDataRecording, block_bytes=4_096))
     pieces = ingested(path, tmp_path / "pieces")
     assert pieces.exits() == whole.exits()

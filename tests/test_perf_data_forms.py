@@ -18,7 +18,7 @@ from benchmarks.rewrite import read_attrs, read_features, read_records, rewrite
 from benchmarks.synthetic import write_synthetic
 from kvmtrace.exits.builder import ExitBuilder
 from kvmtrace.formats.perf_data import PerfDataRecording
-from kvmtrace.ingest import ingest
+from kvmtrace.ingest import ingest, intake
 from kvmtrace.store.label import Label
 from kvmtrace.writers.perf_data_file import FIRST_USER_TYPE, Form, PerfDataWriter, RecordType, record
 from kvmtrace.writers.tracepoint_records import PERF_RECORD_DEFAULT, SampleType
@@ -120,7 +120,7 @@ def read_by(block_bytes: int, drain_rows: int, monkeypatch: pytest.MonkeyPatch) 
     """Let recordings be read by blocks of so many bytes, and exits be paired as soon as so many events wait."""
     reader = partial(PerfDataRecording, block_bytes=block_bytes)
     monkeypatch.setattr("kvmtrace.formats.perf_file.PerfDataRecording", reader)
-    monkeypatch.setattr("kvmtrace.ingest.intake.ExitBuilder", partial(ExitBuilder, drain_rows=drain_rows))
+    monkeypatch.setattr(intake, "ExitBuilder", partial(ExitBuilder, drain_rows=drain_rows))
 
 
 @BLOCKS

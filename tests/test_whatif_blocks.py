@@ -12,6 +12,7 @@ from kvmtrace.errors import UsageError
 from kvmtrace.report import whatif as words
 from kvmtrace.store.connection import StoreConnection
 from kvmtrace.synth import model_file
+from kvmtrace.whatif import prediction
 from kvmtrace.whatif.ranking import rank
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def test_a_model_that_changes_nothing_costs_no_pass_over_the_exits(
         raise AssertionError("a pass over the exits")
 
     add_recording(tmp_path)
-    monkeypatch.setattr("kvmtrace.whatif.prediction.sums", passed)
+    monkeypatch.setattr(prediction, "sums", passed)
     monkeypatch.setattr("kvmtrace.queries.run", passed)
     needs = change(where="eoi", more='needs = ["kvm:kvm_eoi"]')
     models = [

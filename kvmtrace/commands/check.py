@@ -3,16 +3,17 @@
 import os
 import sys
 import time
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kvmtrace.commands.options import DEFAULT_STORE, ForceOption
-from kvmtrace.commands.output import check_output, say, stop_writing, terminal_width, warn, write_output
+from kvmtrace.commands.options import ForceOption
+from kvmtrace.commands.output import check_output, say, stop_writing, terminal_width, write_output
 from kvmtrace.commands.stored import tell
 from kvmtrace.errors import CheckFailedError, ExitCode, KvmtraceError, StoreError, UndecidedError, UsageError
+from kvmtrace.store.manifest import FOLDER_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +44,7 @@ def check(
         typer.Option(
             "--store",
             metavar="DIR",
-            envvar="KVMTRACE_STORE",
+            envvar=FOLDER_VARIABLE,
             help="Folder of the store; without it recordings go into one that is removed in the end.",
         ),
     ] = None,
@@ -74,21 +75,10 @@ def check(
 
 
 def _checked(base: "Sequence[str]", new: "Sequence[str]", budget: Path, store: Path | None) -> "Checked":
-    from kvmtrace import artifacts
-    from kvmtrace.budget import budget_file, decisions
-    from kvmtrace.compare.request import Request, left_out, sides
-    from kvmtrace.store.connection import StoreConnection
+    from kvmtrace.api.actions import check as checked
 
-    budgets = budget_file.read(budget)
-    with artifacts.store_for([*base, *new], store, DEFAULT_STORE) as folder:
-        taking = artifacts.Taking(folder, _told, say)
-        taking.check([*base, *new])
-        request = Request(tuple(taking.runs(base)), tuple(taking.runs(new)))
-        with StoreConnection(folder) as connection:
-            warn(connection.catalogue.warnings)
-            both = sides(connection, request, [each.expression for each in budgets.budgets])
-            checked = decisions.check(budgets, *both)
-            return replace(checked, warnings=(*left_out(connection, request), *checked.warnings))
+    unreadable = partial(say, kind="warning")
+    return checked(base, new, budget=budget, store=store, stored=_told, said=say, warn=unreadable).checked
 
 
 def _told(run: "Ingested", file: str) -> None:

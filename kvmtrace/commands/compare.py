@@ -7,6 +7,7 @@ import typer
 
 from kvmtrace.commands.options import DEFAULT_STORE, ForceOption, FormatOption, OutputOption, StoreOption
 from kvmtrace.commands.output import can_write, check_outputs, say, terminal_width, warn, write_output
+from kvmtrace.commands.stored import opened
 from kvmtrace.errors import UsageError
 from kvmtrace.exit_keys import By
 from kvmtrace.report.tables import TableFormat
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kvmtrace.compare.comparison import Comparison
-    from kvmtrace.compare.request import Request
 
 _OWN_SIGNS = "µ±\N{MULTIPLICATION SIGN}"
 
@@ -60,27 +60,24 @@ def compare(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Compare runs before and after: what changed, what made the change, and how sure that is."""
-    from kvmtrace.compare.claims import claim as read_claim
-    from kvmtrace.compare.denominators import denominator
-    from kvmtrace.compare.lines import Options
-    from kvmtrace.compare.request import Request
-
     check_outputs(output, plot, force=force)
     if plot is not None:
         from kvmtrace.report import comparison_figure
         from kvmtrace.report.figure_style import file_format
 
         file_format(plot)
-    options = Options(
-        by=tuple(dict.fromkeys(by or [By.REASON])),
-        per=denominator(per),
-        with_idle=with_idle,
-        events=events,
-        minimum_effect=_share(minimum_effect, "--minimum-effect"),
-        level=_level(level),
-    )
-    request = Request(tuple(base), tuple(against), options, tuple(map(read_claim, claim or ())))
-    comparison = _answer(request, store)
+    shares = {"minimum_effect": _share(minimum_effect, "--minimum-effect"), "level": _level(level)}
+    with opened(store) as store_at_hand:
+        comparison = store_at_hand.compare(
+            base,
+            against,
+            by=by or [By.REASON],
+            per=per,
+            with_idle=with_idle,
+            events=events,
+            claims=claim or (),
+            **shares,
+        ).comparison
     text = _render(comparison, report_format, to_terminal=output is None)
     if plot is not None:  # first, as there may be nothing to draw: no half of the answer then
         comparison_figure.save(comparison, plot, force=force)
@@ -103,15 +100,6 @@ def _level(text: str) -> float:
     if not 0 < level < 1:
         raise UsageError(f"--level: expected a share between 0 and 1, found {text!r}", hint="--level 0.95")
     return level
-
-
-def _answer(request: "Request", store: Path) -> "Comparison":
-    from kvmtrace.compare.request import answer
-    from kvmtrace.store.connection import StoreConnection
-
-    with StoreConnection(store) as connection:
-        warn(connection.catalogue.warnings)
-        return answer(connection, request)
 
 
 def _render(comparison: "Comparison", report_format: TableFormat, *, to_terminal: bool) -> str:

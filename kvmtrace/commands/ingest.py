@@ -50,28 +50,27 @@ def ingest(
     strict: Annotated[bool, typer.Option("--strict", help="Fail where a part of a file could not be read.")] = False,
 ) -> None:
     """Read recordings and tables of figures into the store, and print the ids of their runs."""
-    from kvmtrace.formats.source import ReadOptions
-    from kvmtrace.ingest import DEFAULT_JOBS
-    from kvmtrace.ingest import ingest as read
-    from kvmtrace.store.label import Label
+    from kvmtrace.api.actions import ingest as read
 
     if label is not None and len(files) > 1:
         raise UsageError(
             "--label names one run, and several files are given", hint="ingest them one by one, or use --tag"
         )
-    name = Label(label, pairs(tag, "--tag"))
-    options = ReadOptions(jobs or DEFAULT_JOBS, clock_hz, None if max_unpacked is None else max_unpacked << 20)
+    tags = pairs(tag, "--tag")
     outcome = _Outcome()
     for file in files:
         try:
             with outcome.told_in_the_end(file), _bar(file) as progress:
                 read(
                     file,
-                    store,
-                    name,
+                    store=store,
+                    label=label,
+                    tags=tags,
                     refresh=refresh,
                     format_name=format_name,
-                    options=options,
+                    clock_hz=clock_hz,
+                    max_unpacked_bytes=None if max_unpacked is None else max_unpacked << 20,
+                    jobs=jobs,
                     progress=progress,
                     failed=outcome.failed_in_archive,
                     stored=outcome.runs.append,

@@ -7,11 +7,12 @@ import typer
 
 from kvmtrace.errors import UsageError
 from kvmtrace.report.tables import TableFormat
+from kvmtrace.store.manifest import DEFAULT_FOLDER, FOLDER_VARIABLE
 
-DEFAULT_STORE = Path("kvmtrace-store")
+DEFAULT_STORE = Path(DEFAULT_FOLDER)
 
 StoreOption = Annotated[
-    Path, typer.Option("--store", metavar="DIR", envvar="KVMTRACE_STORE", help="Folder of the store.")
+    Path, typer.Option("--store", metavar="DIR", envvar=FOLDER_VARIABLE, help="Folder of the store.")
 ]
 FormatOption = Annotated[TableFormat, typer.Option("--format", help="How the table is written.")]
 OutputOption = Annotated[

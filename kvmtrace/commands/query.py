@@ -12,7 +12,8 @@ from kvmtrace.commands.options import (
     StoreOption,
     pairs,
 )
-from kvmtrace.commands.output import check_output, say, warn, write_output
+from kvmtrace.commands.output import check_output, say, write_output
+from kvmtrace.commands.stored import opened
 from kvmtrace.report.tables import TableFormat, render
 
 
@@ -31,12 +32,11 @@ def query(
     run_id is the latest run where it is not given.
     """
     from kvmtrace import queries
-    from kvmtrace.store.connection import StoreConnection
 
     check_output(output, force=force)
     loaded = queries.load(name)
-    with StoreConnection(store) as connection:
-        warn(connection.catalogue.warnings)
+    with opened(store) as store_at_hand:
+        connection = store_at_hand.connection
         binding = queries.bind(connection, loaded, pairs(parameter, "-p"))
         for chosen in binding.chosen:
             say(chosen)

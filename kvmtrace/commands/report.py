@@ -7,13 +7,13 @@ import typer
 
 from kvmtrace.commands.options import DEFAULT_STORE, ForceOption, FormatOption, OutputOption, StoreOption
 from kvmtrace.commands.output import can_write, check_outputs, say, terminal_width, warn, write_output
+from kvmtrace.commands.stored import opened
 from kvmtrace.exit_keys import By
 from kvmtrace.report.tables import TableFormat
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kvmtrace.report.reading import Choice
     from kvmtrace.report.summary import Summary
 
 _OWN_SIGNS = "µ±…█"
@@ -38,36 +38,25 @@ def report(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Report the exits of runs: how many, how often, how long they kept the guest waiting."""
-    from kvmtrace.report.reading import Choice
-
     check_outputs(output, plot, force=force)
     if plot is not None:
         from kvmtrace.report import figure_style, figures
 
         figure_style.file_format(plot)
     keys = tuple(dict.fromkeys(by or [By.REASON]))
-    choice = Choice(keys, with_idle=with_idle, exact=exact, distribution_by_reason=plot is not None)
-    summaries = _read(run or [], choice, store)
+    with opened(store) as store_at_hand:
+        if not run:
+            latest = store_at_hand.manifest()
+            say(f"run {latest.run_id} ({latest.source.title}), the latest")
+        summaries = store_at_hand.report(
+            run or None, by=keys, with_idle=with_idle, exact=exact, distribution_by_reason=plot is not None
+        ).summaries
     if by and any(summary.exits is None for summary in summaries):
         say("--by tells exits apart; runs without exits are reported as they are")
     text = _render(summaries, report_format, to_terminal=output is None)
     if plot is not None:  # first, as there may be nothing to draw: no half of the answer then
         figures.save(summaries, plot, force=force)
     write_output(text, output, force=force)
-
-
-def _read(runs: "Sequence[str]", choice: "Choice", store: Path) -> "list[Summary]":
-    from kvmtrace.report.reading import read_summary
-    from kvmtrace.store.connection import StoreConnection
-
-    with StoreConnection(store) as connection:
-        catalogue = connection.catalogue
-        warn(catalogue.warnings)
-        manifests = [catalogue.resolve(text) for text in runs]
-        if not runs:
-            manifests = [catalogue.latest()]
-            say(f"run {manifests[0].run_id} ({manifests[0].source.title}), the latest")
-        return [read_summary(connection, m, catalogue.label(m.run_id), choice) for m in manifests]
 
 
 def _render(summaries: "Sequence[Summary]", report_format: TableFormat, *, to_terminal: bool) -> str:

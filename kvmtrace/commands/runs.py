@@ -14,7 +14,8 @@ from kvmtrace.commands.options import (
     TagOption,
     pairs,
 )
-from kvmtrace.commands.output import check_output, say, warn, write_output
+from kvmtrace.commands.output import check_output, say, write_output
+from kvmtrace.commands.stored import opened
 from kvmtrace.report.tables import TableFormat, render
 
 app = typer.Typer(help="List the runs of a store, label them, remove them.", rich_markup_mode=None)
@@ -44,12 +45,9 @@ def runs(
     if context.invoked_subcommand:
         context.obj = store
         return
-    from kvmtrace.store.connection import StoreConnection
-
     check_output(output, force=force)
-    with StoreConnection(store) as connection:
-        warn(connection.catalogue.warnings)
-        write_output(render(connection.query(_LIST), table_format), output, force=force)
+    with opened(store) as store_at_hand:
+        write_output(render(store_at_hand.connection.query(_LIST), table_format), output, force=force)
 
 
 @app.command("rm")

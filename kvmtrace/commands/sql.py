@@ -6,14 +6,16 @@ from typing import Annotated
 import typer
 
 from kvmtrace.commands.options import DEFAULT_STORE, ForceOption, FormatOption, OutputOption, StoreOption
-from kvmtrace.commands.output import check_output, warn, write_output
+from kvmtrace.commands.output import check_output, write_output
+from kvmtrace.commands.stored import opened
 from kvmtrace.errors import UsageError
 from kvmtrace.report.tables import TableFormat, render
 
 
 def sql(
     query: Annotated[
-        str | None, typer.Argument(help="One SELECT, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN; else standard input.")
+        str | None,
+        typer.Argument(help="One SELECT, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN; else standard input."),
     ] = None,
     store: StoreOption = DEFAULT_STORE,
     table_format: FormatOption = TableFormat.TEXT,
@@ -24,13 +26,10 @@ def sql(
 
     SQL can read the store and not change it. SHOW TABLES lists the tables.
     """
-    from kvmtrace.store.connection import StoreConnection
-
     check_output(output, force=force)
     statement = _standard_input() if query is None else query
-    with StoreConnection(store) as connection:
-        warn(connection.catalogue.warnings)
-        write_output(render(connection.query(statement), table_format), output, force=force)
+    with opened(store) as store_at_hand:
+        write_output(render(store_at_hand.connection.query(statement), table_format), output, force=force)
 
 
 def _standard_input() -> str:

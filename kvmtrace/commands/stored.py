@@ -1,4 +1,4 @@
-"""What commands say of a run that they stored."""
+"""How commands open a store, and what they say of runs that they stored."""
 
 from __future__ import annotations
 
@@ -7,9 +7,19 @@ from typing import TYPE_CHECKING
 from kvmtrace.commands.output import say
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kvmtrace.api.store import Store
     from kvmtrace.ingest import Ingested
 
 _NOTES_SHOWN = 5
+
+
+def opened(store: Path) -> Store:
+    """Open a store; runs that cannot be read are said on standard error. StoreError: there is no store."""
+    from kvmtrace.api.store import Store
+
+    return Store(store, warn=lambda text: say(text, "warning"))
 
 
 def tell(run: Ingested, file: str) -> int:

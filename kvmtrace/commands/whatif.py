@@ -5,14 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kvmtrace.commands.options import DEFAULT_STORE, ForceOption, FormatOption, OutputOption, StoreOption
-from kvmtrace.commands.output import can_write, check_output, say, warn, write_output
+from kvmtrace.commands.output import can_write, check_output, say, write_output
+from kvmtrace.commands.stored import opened
 from kvmtrace.report.tables import TableFormat, render
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from kvmtrace.report.models import Section
-    from kvmtrace.whatif.result import Prediction, Refused
+    from kvmtrace.api.whatif import WhatIfResult
 
 _OWN_SIGNS = "µ±"
 
@@ -33,30 +31,16 @@ def whatif(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Say what an optimisation would bring: apply a model's effect to the exits of a recording."""
-    from kvmtrace.store.connection import StoreConnection
     from kvmtrace.synth import model_file
 
     check_output(output, force=force)
-    models = [model_file.find(name) for name in dict.fromkeys(model or model_file.names())]
-    with StoreConnection(store) as connection:
-        catalogue = connection.catalogue
-        warn(catalogue.warnings)
-        manifest = catalogue.latest() if run is None else catalogue.resolve(run)
+    for name in model or ():  # a mistyped one is said before the run
+        model_file.find(name)
+    with opened(store) as store_at_hand:
         if run is None:
-            say(f"run {manifest.run_id} ({manifest.source.title}), the latest")
-        if model:
-            from kvmtrace.report.whatif import predicted
-            from kvmtrace.whatif.prediction import predict
-
-            prediction = predict(connection, manifest, models)
-            told = [prediction] if prediction.models else []
-            written = _written(told, prediction.refused, predicted(prediction), table_format)
-        else:
-            from kvmtrace.report.whatif import ranked
-            from kvmtrace.whatif.ranking import rank
-
-            ranking = rank(connection, manifest, models)
-            written = _written(ranking.predictions, ranking.refused, ranked(ranking), table_format)
+            latest = store_at_hand.manifest()
+            say(f"run {latest.run_id} ({latest.source.title}), the latest")
+        written = _written(store_at_hand.whatif(run, model=model or None), table_format)
     if output is None and not can_write(_OWN_SIGNS):
         from kvmtrace.report.printable import ascii_only
 
@@ -64,23 +48,17 @@ def whatif(
     write_output(written, output, force=force)
 
 
-def _written(
-    predictions: "Sequence[Prediction]",
-    refused: "Sequence[Refused]",
-    sections: "Sequence[Section]",
-    table_format: TableFormat,
-) -> str:
-    from kvmtrace.report import whatif as words
-    from kvmtrace.report import whatif_tables
-
+def _written(found: "WhatIfResult", table_format: TableFormat) -> str:
     match table_format:
         case TableFormat.CSV:
-            for each in refused:
+            from kvmtrace.report import whatif_tables
+
+            for each in found.refused:
                 say(f"{each.model}: {each.why}")
-            return render(whatif_tables.raw_changes(predictions), table_format)
+            return render(whatif_tables.raw_changes(found.predictions), table_format)
         case TableFormat.JSON:
-            return whatif_tables.to_json(predictions, refused)
+            return found.to_json()
         case TableFormat.MARKDOWN:
-            return words.markdown(sections)
+            return found.to_markdown()
         case TableFormat.TEXT:
-            return words.text(sections)
+            return found.to_text()

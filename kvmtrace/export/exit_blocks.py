@@ -91,7 +91,7 @@ class ChosenExits:
         columns = ", ".join(dict.fromkeys(("vm_id", "vcpu", *_NUMBERS, *_TEXTS, *_FLAGS)))
         sql = f"SELECT {columns} FROM exits WHERE {self.condition} ORDER BY {_ORDER}"  # noqa: S608 - our own words
         for start, end in self.spans():
-            found = self.connection.arrow(sql, {**self.parameters(), "from_ns": start, "to_ns": end})
+            found, _ = self.connection.arrow(sql, {**self.parameters(), "from_ns": start, "to_ns": end})
             yield (start, end), _block(found, self.timelines)
 
 

@@ -66,7 +66,7 @@ class InstantReader:
         if event not in self._sql:
             return None
         parameters = {"run_id": self._chosen.run_id, "from_ns": span[0], "to_ns": span[1]}
-        found = self._chosen.connection.arrow(self._sql[event], parameters)
+        found, _ = self._chosen.connection.arrow(self._sql[event], parameters)
         tid, vcpu, vector = (
             np.where(known, values, _NONE)
             for values, known in (column(found, name) for name in ("tid", "vcpu", "vector"))

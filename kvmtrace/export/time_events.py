@@ -55,7 +55,7 @@ class TimeEvents:
         start = block.numbers["exit_ts_ns"]
         end = start + np.where(block.known["latency_ns"], block.numbers["latency_ns"], _LOOKED_AHEAD_NS)
         parameters = {"run_id": self._chosen.run_id, "from_ns": int(start.min()), "to_ns": int(end.max())}
-        found = self._chosen.connection.arrow(self._sql, parameters)
+        found, _ = self._chosen.connection.arrow(self._sql, parameters)
         numbers = {name: column(found, name)[0] for name in ("tid", "ts_ns", "role", "value")}
         exit_id, has_exit = column(found, "exit_id")
         ranks = _ranks(np.where(has_exit, exit_id, _NO_EXIT), block.numbers["exit_id"])

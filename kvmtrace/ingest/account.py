@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import blake3
 import numpy as np
 
-from kvmtrace import __version__, schema
+from kvmtrace import schema
 from kvmtrace.exits.builder import ClosedBy
 from kvmtrace.exits.identity import identity_rules
 from kvmtrace.recording import Note
 from kvmtrace.store import manifest as stored
+from kvmtrace.version import __version__
 
 if TYPE_CHECKING:
     from kvmtrace.exits.builder import ExitBuilder

@@ -58,12 +58,21 @@ class Origin(Protocol):
         """Return what tells it from any other, once its contents are gone through."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Ingested:
     """What became of one run."""
 
     manifest: stored.Manifest
     was_there: bool  # the same content was ingested before
+
+    @property
+    def run_id(self) -> str:
+        """Id of the run."""
+        return self.manifest.run_id
+
+    def __repr__(self) -> str:
+        there = ", in the store already" if self.was_there else ""
+        return f"<{self.manifest.kind} {self.run_id} of {self.manifest.source.title!r}{there}>"
 
 
 @dataclass(frozen=True, slots=True)

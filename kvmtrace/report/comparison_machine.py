@@ -29,12 +29,13 @@ _HEADLINE = "headline"
 
 def to_csv(comparison: Comparison) -> str:
     """Return a row for each figure, the headlines first; what is not known is empty."""
-    rows = list(_rows(comparison))
-    names = list(rows[0]) if rows else ["section"]
-    return render_table(Result(names, [""] * len(names), [tuple(row.values()) for row in rows]), TableFormat.CSV)
+    found = list(rows(comparison))
+    names = list(found[0]) if found else ["section"]
+    return render_table(Result(names, [""] * len(names), [tuple(row.values()) for row in found]), TableFormat.CSV)
 
 
-def _rows(comparison: Comparison) -> Iterator[Row]:
+def rows(comparison: Comparison) -> Iterator[Row]:
+    """Yield a row for each figure, the headlines first; None: not known."""
     by = comparison.options.by
     for line in comparison.headlines:
         yield {"section": _HEADLINE, **_line(line, by)}

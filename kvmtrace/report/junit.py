@@ -11,9 +11,9 @@ import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from kvmtrace import __version__
 from kvmtrace.budget.limits import Decision
 from kvmtrace.report import budget as words
+from kvmtrace.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

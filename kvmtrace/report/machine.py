@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
 
 def to_csv(summaries: Sequence[Summary]) -> str:
-    """Return the rows of the reports as one CSV table with a column `run_id`; null is empty.
+    """Return the rows of the reports as one CSV table with a column `run_id`; null is empty. UsageError: as `rows`."""
+    found = rows(summaries)
+    names = list(found[0]) if found else ["run_id"]
+    result = Result(names, [""] * len(names), [tuple(row.values()) for row in found])
+    return render_table(result, TableFormat.CSV)
+
+
+def rows(summaries: Sequence[Summary]) -> list[Row]:
+    """Return the rows of the reports, each with its `run_id`.
 
     UsageError: the runs are of different kinds, whose columns differ.
     """
@@ -32,10 +40,7 @@ def to_csv(summaries: Sequence[Summary]) -> str:
             f"reports of {' and of '.join(kinds)} have different columns and do not fit into one CSV table",
             hint="report the runs one by one, or use --format json",
         )
-    rows = [{"run_id": run_id, **row} for run_id, _, table in tables for row in table]
-    names = list(rows[0]) if rows else ["run_id"]
-    result = Result(names, [""] * len(names), [tuple(row.values()) for row in rows])
-    return render_table(result, TableFormat.CSV)
+    return [{"run_id": run_id, **row} for run_id, _, table in tables for row in table]
 
 
 def to_json(summaries: Sequence[Summary]) -> str:
@@ -55,14 +60,14 @@ def _table(summary: Summary) -> tuple[str, list[Row]]:
 
 def _report(summary: Summary) -> dict[str, Any]:
     rate_time = summary.rate_time
-    kind, rows = _table(summary)
+    kind, found = _table(summary)
     return {
         "run": _run(summary),
         "rates_per": {"time": rate_time.which, "ns": rate_time.ns} if rate_time else None,
         "warnings": wording.warnings(summary),
         "footnotes": wording.footnotes(summary),
         **(_exits(summary, summary.exits) if summary.exits else {}),
-        kind: rows,
+        kind: found,
     }
 
 

@@ -115,12 +115,12 @@ def _csv_cell(text: str) -> str:
 
 
 def _json(result: Result) -> str:
-    names = _distinct(result.names)
+    names = distinct(result.names)
     objects = [json.dumps(dict(zip(names, map(_plain, row), strict=True)), allow_nan=False) for row in result.rows]
     return "[" + ",\n ".join(objects) + "]\n"
 
 
-def _distinct(names: Sequence[str]) -> list[str]:
+def distinct(names: Sequence[str]) -> list[str]:
     """Return `names` with `_2`, `_3`, … after those that were there before: an object has each key once."""
     distinct: list[str] = []
     for name in names:

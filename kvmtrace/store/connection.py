@@ -71,6 +71,10 @@ class StoreConnection:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the store, once or again."""
         self._closing.close()
 
     def check(self, sql: str) -> Statement:
@@ -101,10 +105,35 @@ class StoreConnection:
 
     def arrow(
         self, sql: str, parameters: Mapping[str, object] | None = None, *, fields: Fields | None = None
-    ) -> pa.Table:
-        """Run one statement as `query` does, for columns of texts and nulls. Errors: as of `query`."""
+    ) -> tuple[pa.Table, list[str]]:
+        """Run one statement as `query` does; return an Arrow table, and the DuckDB types that Arrow does not tell.
+
+        Names of columns may come twice. Errors: as of `query`.
+        """
         statement, given = self._prepared(sql, parameters, fields)
-        return self._interruptible(lambda: self._related(statement, given).to_arrow_table())
+
+        def work() -> tuple[pa.Table, list[str]]:
+            relation = self._related(statement, given)
+            try:
+                return relation.to_arrow_table(), [str(type_) for type_ in relation.types]
+            except duckdb.Error as error:
+                raise self._said(error) from None
+
+        return self._interruptible(work)
+
+    def first(self, sql: str, rows: int) -> tuple[Result, bool]:
+        """Run one statement as `query` does; return its first rows, and whether there are more."""
+        statement, given = self._prepared(sql, None, None)
+
+        def fetched(names: list[str], types: list[str], done: Any) -> Result:  # noqa: ANN401 - duckdb is not typed
+            found = Result(names, types, done.fetchmany(rows + 1))
+            self._connection.abort()  # DuckDB refuses another statement beside one that is not fetched whole
+            return found
+
+        result = self._interruptible(lambda: self._run(statement, given, fetched))
+        if statement.explained:
+            return _plan(result), False
+        return Result(result.names, result.types, result.rows[:rows]), len(result.rows) > rows
 
     def batches(
         self, sql: str, parameters: Mapping[str, object] | None = None, *, rows: int

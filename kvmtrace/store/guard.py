@@ -95,6 +95,7 @@ def _explained(sql: str) -> str:
 
 
 def _syntax_tree(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, Any]:
+    # To its end: DuckDB refuses another statement beside one that is not fetched whole.
     rows = connection.execute("SELECT json_serialize_sql($sql)", {"sql": sql}).fetchall()
     try:
         tree: dict[str, Any] = json.loads(rows[0][0]) if rows else {"error": True}

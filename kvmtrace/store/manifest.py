@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 MANIFEST = "run.json"
 LABEL = "label.json"
 RUN_PREFIX = "run_id="
+DEFAULT_FOLDER = "kvmtrace-store"
+"""The store where nobody says which: in the working folder."""
+FOLDER_VARIABLE = "KVMTRACE_STORE"
+"""Environment variable that says which instead."""
 _LONGEST_COMPONENT = 143  # bytes of a file name: eCryptfs has the least room
 _KEPT_OF_LONG = 120
 

@@ -107,11 +107,11 @@ class Views:
         StoreError: types that cannot be reconciled, or files that are missing.
         """
         stored = self._stored(view)
-        wanted = {**_united(view, stored), **(fields or {})}
+        wanted = {**united(view, stored), **(fields or {})}
         store = self._catalogue.store
         selects = []
         for columns, manifests in stored.items():
-            files = [file for m in manifests if m.tables[view.path].rows for file in _files(store, m, view)]
+            files = [file for m in manifests if m.tables[view.path].rows for file in files_of(store, m, view)]
             if files:
                 selects.append(self._select(files, dict(columns), wanted))
         return "\nUNION ALL\n".join(selects) if selects else empty_select(wanted)
@@ -120,7 +120,7 @@ class Views:
         """Return the columns of a table and their DuckDB types, without looking at its files."""
         if view.from_manifests:
             return dict(view.columns)
-        return {"run_id": "VARCHAR", **_united(view, self._stored(view))}
+        return {"run_id": "VARCHAR", **united(view, self._stored(view))}
 
     def _event(self, system: str, event: str, *, qualified: bool) -> View:
         name = f"{system}__{event}" if qualified else event
@@ -145,9 +145,7 @@ class Views:
 
     def _select(self, files: Sequence[Path], stored: Mapping[str, str], wanted: Mapping[str, str]) -> str:
         read_names = _read_names(stored)
-        types = {
-            name: (read_names[column], duckdb_type(t)) for column, t in stored.items() for name in [_shown(column)]
-        }
+        types = {name: (read_names[column], duckdb_type(t)) for column, t in stored.items() for name in [shown(column)]}
         file_column = "file"
         while file_column in {name.lower() for name in read_names.values()}:
             file_column += "_"
@@ -186,18 +184,19 @@ def _events(manifest: Manifest) -> set[tuple[str, str]]:
     return enabled
 
 
-def _shown(column: str) -> str:
+def shown(column: str) -> str:
+    """Return the name under which a stored column is shown: run_id is ours."""
     return f"{column}_" if column.lower() == "run_id" else column
 
 
-def _united(view: View, stored: Mapping[_Columns, Sequence[Manifest]]) -> dict[str, str]:
+def united(view: View, stored: Mapping[_Columns, Sequence[Manifest]]) -> dict[str, str]:
     """Return the columns of a table over all of its runs, and the type that holds the values of each."""
     runs: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))  # column → type → run ids
     for name, type_ in view.columns.items():
         runs[name][type_] = ["every store"]
     for columns, manifests in stored.items():
         for column, arrow_type in columns:
-            runs[_shown(column)][duckdb_type(arrow_type)] += [m.run_id for m in manifests]
+            runs[shown(column)][duckdb_type(arrow_type)] += [m.run_id for m in manifests]
     united: dict[str, str] = {}
     for column, by_type in runs.items():
         common = common_type(by_type)
@@ -218,7 +217,8 @@ def _disagreement(by_type: Mapping[str, list[str]]) -> str:
     return "; ".join(parts)
 
 
-def _files(store: Path, manifest: Manifest, view: View) -> list[Path]:
+def files_of(store: Path, manifest: Manifest, view: View) -> list[Path]:
+    """Return the files of a run's table; none where the run is gone. StoreError: they are missing."""
     folder = run_folder(store, manifest.run_id)
     path = folder / view.path
     try:

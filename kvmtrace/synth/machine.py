@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kvmtrace import __version__
 from kvmtrace.recording import EventKind, Facts
+from kvmtrace.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
