@@ -57,12 +57,14 @@ _HOMES = {
 """Name of the library → the module of the package that has it."""
 
 
-def __getattr__(name: str) -> object:
-    if name == "errors":
-        return importlib.import_module("kvmtrace.errors")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'kvmtrace' has no attribute {name!r}")
-    return _from_home(name)
+if not TYPE_CHECKING:  # it would have every name for a type checker
+
+    def __getattr__(name: str) -> object:
+        if name == "errors":
+            return importlib.import_module("kvmtrace.errors")
+        if name not in _HOMES:
+            raise AttributeError(f"module 'kvmtrace' has no attribute {name!r}")
+        return _from_home(name)
 
 
 def __dir__() -> list[str]:

@@ -62,12 +62,12 @@ def load(name: str) -> Query:
     if name.endswith(".sql"):
         return read(Path(name))
     names = {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.sql")}
-    name = name if name in names else name.replace("_", "-")
-    if name not in names:
+    found = names.get(name) or names.get(name.replace("_", "-"))
+    if found is None:
         near = get_close_matches(name, names, n=3, cutoff=0.4)
         hint = f"nearest: {', '.join(near)}" if near else "`kvmtrace queries` lists them"
         raise UsageError(f"no query is called {name!r}", hint=hint)
-    return read(names[name])
+    return read(found)
 
 
 def run(connection: StoreConnection, query: Query, parameters: Mapping[str, object] | None = None) -> Result:

@@ -100,13 +100,16 @@ def generate(
 def compare(
     base: str | Sequence[str], new: str | Sequence[str], *, store: Stores = None, **options: Unpack[CompareOptions]
 ) -> ComparisonResult:
-    """Compare runs of a store before with runs after. Options and errors: as of `Store.compare`."""
+    """Compare runs of a store before with runs after.
+
+    Options: as of `Store.compare`. UsageError: a run, event or option that is not there. StoreError: no such store.
+    """
     with _opened(store) as opened:
         return opened.compare(base, new, **options)
 
 
 def whatif(run: str | None = None, *, model: str | Sequence[str] | None = None, store: Stores = None) -> WhatIfResult:
-    """Say what models would bring on a run. Errors: as of `Store.whatif`."""
+    """Say what models would bring on a run, as `Store.whatif`. UsageError, StoreError: no such run, model or store."""
     with _opened(store) as opened:
         return opened.whatif(run, model=model)
 

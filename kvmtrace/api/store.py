@@ -64,6 +64,7 @@ class Store:
         self._kept: StoreConnection | None = None
         self._closing: weakref.finalize[[], Store] | None = None
         self.connection  # noqa: B018 - there must be a store
+        self.path = Path(os.path.abspath(self.path))  # noqa: PTH100 - notebooks change folders; links stay as given
 
     def __enter__(self) -> Self:
         return self

@@ -14,7 +14,8 @@ import duckdb
 from kvmtrace.errors import StoreError, UsageError
 from kvmtrace.store import guard, manifest_tables
 from kvmtrace.store.catalogue import Catalogue
-from kvmtrace.store.views import View, Views, empty_select, literal, quoted, without_wildcards
+from kvmtrace.store.locked import locked_connection
+from kvmtrace.store.views import View, Views, empty_select, literal, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -63,7 +64,7 @@ class StoreConnection:
         self._checked: dict[str, Statement] = {}
         with ExitStack() as stack:
             spill = stack.enter_context(tempfile.TemporaryDirectory(prefix="kvmtrace-", ignore_cleanup_errors=True))
-            self._connection = _locked_connection(self.catalogue.store, spill)
+            self._connection = locked_connection(self.catalogue.store, spill)
             stack.callback(self._connection.close)
             self._closing = stack.pop_all()
 
@@ -121,19 +122,23 @@ class StoreConnection:
 
         return self._interruptible(work)
 
-    def first(self, sql: str, rows: int) -> tuple[Result, bool]:
-        """Run one statement as `query` does; return its first rows, and whether there are more."""
+    def first(self, sql: str, rows: int, values: int) -> tuple[Result, bool]:
+        """Run one statement as `query` does; return its first rows, of so many values, and whether there are more."""
         statement, given = self._prepared(sql, None, None)
 
+        def most(names: list[str]) -> int:
+            return max(min(rows, values // len(names)), 1)
+
         def fetched(names: list[str], types: list[str], done: Any) -> Result:  # noqa: ANN401 - duckdb is not typed
-            found = Result(names, types, done.fetchmany(rows + 1))
+            found = Result(names, types, done.fetchmany(most(names) + 1))
             self._connection.abort()  # DuckDB refuses another statement beside one that is not fetched whole
             return found
 
         result = self._interruptible(lambda: self._run(statement, given, fetched))
         if statement.explained:
             return _plan(result), False
-        return Result(result.names, result.types, result.rows[:rows]), len(result.rows) > rows
+        shown = result.rows[: most(result.names)]
+        return Result(result.names, result.types, shown), len(result.rows) > len(shown)
 
     def batches(
         self, sql: str, parameters: Mapping[str, object] | None = None, *, rows: int
@@ -241,25 +246,6 @@ class StoreConnection:
         if of_files or str(self.catalogue.store) in said.message:
             return StoreError(f"the store cannot be read: {said.message}", hint="a run may have been removed meanwhile")
         return said
-
-
-def _locked_connection(store: Path, spill: str) -> duckdb.DuckDBPyConnection:
-    """Return a connection that can open files of the store only; `spill` holds what does not fit in memory."""
-    connection = duckdb.connect(
-        config={
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-            "allow_community_extensions": False,
-            "python_enable_replacements": False,  # `FROM name` is a table of the store, not a variable of ours
-            "temp_directory": spill,
-        }
-    )
-    # The order matters: what is allowed must be said before the rest is forbidden.
-    folders = ", ".join(literal(folder) for folder in (str(store), without_wildcards(store)))
-    connection.execute(f"SET allowed_directories = [{folders}]")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
-    return connection
 
 
 def _names(names: Mapping[str, object] | set[str]) -> str:
