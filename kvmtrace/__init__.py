@@ -9,9 +9,11 @@ from __future__ import annotations
 import importlib
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 from kvmtrace.version import __version__
+
+TYPE_CHECKING = False
+"""What type checkers take for true. Of typing, which takes longer to load than all the rest, nothing else is needed."""
 
 if TYPE_CHECKING:
     from kvmtrace import errors

@@ -15,8 +15,8 @@ from kvmtrace import errors
 from kvmtrace.api import actions
 
 SLOW = HEAVY | {"jinja2", "prompt_toolkit", "pydantic", "pygments", "rich", "scipy", "typer"}
-MOST_MODULES = 40
-"""That `import kvmtrace` may add; pyarrow alone would be some 60, polars 200."""
+MOST_MODULES = 12
+"""That `import kvmtrace` may add: typing alone would bring some 25 more."""
 
 
 def loaded(statement: str) -> tuple[set[str], int]:
