@@ -22,7 +22,7 @@ _WIDTH = 90  # of a histogram, in characters
 _TEMPLATE = """
 {%- macro row(tag, cells, names) -%}
 <tr>{% for cell in cells -%}
-<{{ tag }} style="text-align: {{ 'left' if loop.index0 < names else 'right' }}">{{ cell }}</{{ tag }}>
+<{{ tag }} style="padding: 0 0.5em; text-align: {{ 'left' if loop.index0 < names else 'right' }}">{{ cell }}</{{ tag }}>
 {%- endfor %}</tr>
 {%- endmacro -%}
 <div class="kvmtrace">
