@@ -18,6 +18,7 @@ from kvmtrace.commands import (
     models,
     queries,
     query,
+    record,
     report,
     runs,
     sql,
@@ -56,6 +57,7 @@ def _options(
     """Take the options of the program itself."""
 
 
+app.command("record", context_settings=record.CONTEXT)(record.record)
 app.command("ingest")(ingest.ingest)
 app.command("formats")(formats.formats)
 app.command("generate")(generate.generate)

@@ -5,6 +5,7 @@
     ├── InputError            3   a file that cannot be read as a recording: names file and place
     │   └── UnknownFormatError    none of the formats that are read
     ├── StoreError            3   the store cannot be read or written
+    ├── RecordingError        3   this machine cannot be recorded as asked: a right or a program is missing
     ├── CheckFailedError      1   the work was done and a check that was asked for failed
     └── UndecidedError        4   the work was done and what was recorded does not decide a check
 
@@ -60,6 +61,10 @@ class UnknownFormatError(InputError):
 
 class StoreError(KvmtraceError):
     """The store cannot be read or written."""
+
+
+class RecordingError(KvmtraceError):
+    """This machine cannot be recorded as asked: a right, a program or the tracepoints are missing."""
 
 
 class CheckFailedError(KvmtraceError):

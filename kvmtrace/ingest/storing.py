@@ -29,6 +29,8 @@ Progress = Callable[[int, int], None]
 """Told how much is done, and how much there is in all: bytes of a file."""
 Stored = Callable[["Ingested"], None]
 """Told what became of a run."""
+Beside = Callable[[stored.Manifest, Label], tuple[stored.Manifest, Label]]
+"""Adds to a run's manifest and label what is known once its contents are gone through."""
 
 
 class Origin(Protocol):
@@ -84,6 +86,7 @@ class Order:
     refresh: bool = False  # in place of the run that is there, and of those that an older version made
     progress: Progress | None = None
     stored: Stored | None = None
+    beside: Beside | None = None
 
     def check_label(self, path: str, runs: int) -> None:
         """UsageError: a label, which names one run, and several runs."""
@@ -115,7 +118,10 @@ def _store(content: Content, origin: Origin, part: str | None, order: Order) -> 
             manifest = table_manifest(content, _source(content, origin, part), writer.close_tables())
         else:
             manifest = _take(content, origin, part, writer, order.progress)
-        return _finish(writer, manifest, order.store, order.label, refresh=order.refresh)
+        label = order.label
+        if order.beside is not None:
+            manifest, label = order.beside(manifest, label)
+        return _finish(writer, manifest, order.store, label, refresh=order.refresh)
 
 
 def _take(

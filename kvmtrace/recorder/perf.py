@@ -15,7 +15,7 @@ import threading
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Self, cast
 
-from kvmtrace.errors import StoreError
+from kvmtrace.errors import RecordingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ _KIB = 1 << 10
 _SAID_BYTES = 1 << 14  # of what perf says on standard error
 
 
-class RecorderError(StoreError):
+class RecorderError(RecordingError):
     """The program that records did not start, or ended before it was told to; `said` is what it wrote."""
 
     def __init__(self, program: str, said: str, code: int | None) -> None:
@@ -91,6 +91,7 @@ class PerfOnPipe:
             os.close(commands)
             os.close(answers)
         self.output = cast("IO[bytes]", self._process.stdout)
+        self._told_to_stop = False
         self._said = bytearray()
         self._listening = threading.Thread(target=self._listen, name="kvmtrace-perf-says", daemon=True)
         self._listening.start()
@@ -123,8 +124,13 @@ class PerfOnPipe:
 
     def stop(self) -> None:
         """Have perf write the rest and end."""
-        with suppress(ProcessLookupError):
+        if not self._told_to_stop:
+            self._told_to_stop = True
             self._process.send_signal(signal.SIGINT)
+
+    def has_ended(self) -> bool:
+        """Tell whether it has ended, told to or not."""
+        return self._process.poll() is not None
 
     def wait(self) -> int:
         """Wait until perf has ended, and return its exit code; that of a perf told to stop is 0."""

@@ -42,7 +42,8 @@ class Plan:
     purpose: Purpose
     events: tuple[Event, ...]
     buffer_bytes: int  # for each CPU, a power of two
-    pids: tuple[int, ...] = ()  # whose threads are followed; none: all CPUs
+    pids: tuple[int, ...] = ()  # whose threads, and those that they start, are followed; none: all CPUs
+    tids: tuple[int, ...] = ()  # the threads that these processes have now
     notes: tuple[str, ...] = ()  # what is done that a user may not expect
 
 
@@ -57,7 +58,8 @@ def plan(purpose: Purpose, machine: str, files: HostFiles, vm: Vm | None = None)
     if vm is None:
         return Plan(purpose, events, buffer_bytes)
     if not wanted.of_scheduler:
-        return Plan(purpose, events, buffer_bytes, (vm.pid, *kernel_threads(vm.pid, files)))
+        helpers = kernel_threads(vm.pid, files)
+        return Plan(purpose, events, buffer_bytes, (vm.pid, *helpers), (*vm.threads, *helpers))
     filtered = tuple(Event(name, _of_threads(name, vm)) for name in wanted.events)
     note = (
         f"who takes a CPU from VM {vm.title} is seen on all CPUs only: recorded there, filtered to the "

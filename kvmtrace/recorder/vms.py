@@ -68,9 +68,8 @@ def vm_of(pid: int, files: HostFiles) -> Vm | None:
         return _vm(pid, vcpus, threads, files)
     if not numbers and _VM_FD not in links:
         return None
-    if not vcpus and len(threads) == 1:
-        only = numbers[0] if len(numbers) == 1 else None
-        vcpus = (_vcpu(only, pid, threads[0], files),)
+    if not vcpus and len(threads) == len(numbers) == 1:
+        vcpus = (_vcpu(numbers[0], pid, threads[0], files),)
     return _vm(pid, vcpus, threads, files)
 
 
@@ -156,4 +155,4 @@ def _vcpu(number: int | None, pid: int, tid: int, files: HostFiles) -> Vcpu:
 def _cgroup(text: str | None) -> str | None:
     """Return the group of the unified hierarchy (0::/path), cgroups(7)."""
     groups = [line.removeprefix("0::") for line in (text or "").splitlines() if line.startswith("0::")]
-    return groups[0].rstrip("/") if groups else None
+    return groups[0] if groups else None

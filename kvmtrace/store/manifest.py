@@ -91,6 +91,31 @@ class StoredNote:
 
 
 @dataclass(frozen=True, slots=True)
+class VcpuThread:
+    """A thread that ran a vCPU of a VM while it was recorded; what could not be read is None."""
+
+    tid: int
+    vcpu: int | None = None
+    name: str | None = None
+    cpus_allowed: str | None = None  # CPUs that it may run on, as the kernel lists them: 0-3,8
+    policy: str | None = None  # of the scheduler: other, fifo, …
+    priority: int | None = None  # of the policies fifo and rr
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedVm:
+    """A VM that was there while it was recorded; what could not be read is None."""
+
+    pid: int
+    name: str | None = None  # as its VMM's command line says, else that of the process
+    vmm: str | None = None  # the VMM's program
+    cgroup: str | None = None
+    cpu_max: str | None = None  # the cgroup's cpu.max: quota and period in µs
+    cpu_weight: str | None = None
+    vcpus: tuple[VcpuThread, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TableInfo:
     """One stored table: its rows and the Arrow type of each column. Keys of `Manifest.tables` are its path."""
 
@@ -130,6 +155,8 @@ class Manifest:
     left_out: tuple[str, ...] = ()  # sample fields that are not stored
     identity: tuple[str, ...] = ()  # rules by which VMs and vCPUs were told apart
     session: dict[str, Any] = field(default_factory=dict)  # trace ids of a session's host and guests, clock shifts
+    environment: dict[str, str | None] = field(default_factory=dict)  # of `kvmtrace record`: settings of the host
+    vms: tuple[RecordedVm, ...] = ()  # of `kvmtrace record`: the VMs that were seen meanwhile
 
     @property
     def peers(self) -> list[str]:
@@ -189,6 +216,9 @@ def _from_raw(raw: dict[str, Any]) -> Manifest:
     parts["notes"] = tuple(StoredNote(**t) for t in raw["notes"])
     parts["left_out"] = tuple(raw["left_out"])
     parts["identity"] = tuple(raw["identity"])
+    parts["vms"] = tuple(
+        RecordedVm(**vm | {"vcpus": tuple(VcpuThread(**vcpu) for vcpu in vm["vcpus"])}) for vm in raw.get("vms", ())
+    )
     return Manifest(**parts)
 
 

@@ -1,7 +1,8 @@
-"""Tables that SQL sees of what manifests and labels say: runs, tracepoints, notes, lost."""
+"""Tables that SQL sees of what manifests and labels say: runs, tracepoints, notes, lost, environment, vms, vcpus."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -58,13 +59,37 @@ COLUMNS: dict[str, dict[str, str]] = {
         "first_ts_ns": "BIGINT",
         "last_ts_ns": "BIGINT",
     },
+    "environment": {"run_id": "VARCHAR", "name": "VARCHAR", "value": "VARCHAR"},
+    "vms": {
+        "run_id": "VARCHAR",
+        "pid": "INTEGER",
+        "name": "VARCHAR",
+        "vmm": "VARCHAR",
+        "vcpus": "INTEGER",
+        "cgroup": "VARCHAR",
+        "cpu_max": "VARCHAR",
+        "cpu_weight": "VARCHAR",
+    },
+    "vcpus": {
+        "run_id": "VARCHAR",
+        "pid": "INTEGER",
+        "tid": "INTEGER",
+        "vcpu": "INTEGER",
+        "name": "VARCHAR",
+        "cpus_allowed": "VARCHAR",
+        "policy": "VARCHAR",
+        "priority": "INTEGER",
+    },
 }
 """Column → DuckDB type of each table. What was not recorded is null."""
 
 
 def rows(name: str, catalogue: Catalogue) -> list[Row]:
     """Return the rows of the table `name`, as JSON has them; keys are its columns."""
-    of_run = {"runs": _run, "tracepoints": _tracepoints, "notes": _notes, "lost": _lost}[name]
+    of_run = {
+        "runs": _run, "tracepoints": _tracepoints, "notes": _notes, "lost": _lost,
+        "environment": _environment, "vms": _vms, "vcpus": _vcpus,
+    }[name]  # fmt: skip
     return [row for manifest in catalogue.manifests() for row in of_run(manifest, catalogue)]
 
 
@@ -127,3 +152,20 @@ def _lost(manifest: Manifest, _: Catalogue) -> Iterator[Row]:
             "first_ts_ns": lost.first_ts_ns,
             "last_ts_ns": lost.last_ts_ns,
         }
+
+
+def _environment(manifest: Manifest, _: Catalogue) -> Iterator[Row]:
+    for name, value in manifest.environment.items():
+        yield {"run_id": manifest.run_id, "name": name, "value": value}
+
+
+def _vms(manifest: Manifest, _: Catalogue) -> Iterator[Row]:
+    for vm in manifest.vms:
+        told = {key: getattr(vm, key) for key in ("pid", "name", "vmm", "cgroup", "cpu_max", "cpu_weight")}
+        yield {"run_id": manifest.run_id, **told, "vcpus": len(vm.vcpus)}
+
+
+def _vcpus(manifest: Manifest, _: Catalogue) -> Iterator[Row]:
+    for vm in manifest.vms:
+        for vcpu in vm.vcpus:
+            yield {"run_id": manifest.run_id, "pid": vm.pid, **asdict(vcpu)}

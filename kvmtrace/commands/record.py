@@ -1,0 +1,215 @@
+"""`kvmtrace record`: records KVM's events while a command runs, into the store."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kvmtrace.commands.options import DEFAULT_STORE, StoreOption, TagOption, pairs
+from kvmtrace.commands.output import can_write, say, terminal_width, warn, write_output
+from kvmtrace.commands.stored import tell
+from kvmtrace.errors import CheckFailedError, UsageError
+from kvmtrace.recorder.purposes import Purpose
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kvmtrace.compare.denominators import Denominator
+    from kvmtrace.recorder.host_files import HostFiles
+    from kvmtrace.recorder.plan import Plan
+    from kvmtrace.recorder.series import Commanded, Done, Series
+
+CONTEXT = {"allow_interspersed_args": False}
+"""Of the command line: what stands behind the first word that is no option belongs to COMMAND."""
+_MIB = 1 << 20
+
+
+class Program(StrEnum):
+    """What records."""
+
+    PERF = "perf"
+    TRACE_CMD = "trace-cmd"
+
+
+def record(
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="COMMAND", help="What to record, run as it is; none: until Ctrl-C."),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option("--label", help="Name for the run; of several, what their names begin with.")
+    ] = None,
+    tag: TagOption = None,
+    repeat: Annotated[int, typer.Option("--repeat", metavar="N", min=1, help="Record N times.")] = 1,
+    vm: Annotated[
+        str | None, typer.Option("--vm", metavar="PID", help="Record one VM alone: its VMM's process, or its name.")
+    ] = None,
+    purpose: Annotated[Purpose, typer.Option("--for", help="What the recording is for.")] = Purpose.EXITS,
+    program: Annotated[Program, typer.Option("--with", help="What records.")] = Program.PERF,
+    buffer: Annotated[
+        int | None,
+        typer.Option("--buffer", metavar="MIB", min=1, max=1024, help="Room for events on each CPU, a power of two."),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="LABEL",
+            help="Behind COMMAND: `--against LABEL -- COMMAND_B` records both in turn and compares them.",
+        ),
+    ] = None,
+    per: Annotated[
+        str, typer.Option("--per", metavar="WHAT", help="What the comparison divides by, as in `kvmtrace compare`.")
+    ] = "second",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be run, as a line for a shell, and do nothing.")
+    ] = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Record KVM's events while COMMAND runs, and store the run with the settings of the host."""
+    from kvmtrace.compare.denominators import denominator
+    from kvmtrace.recorder.host_files import HostFiles
+    from kvmtrace.recorder.series import Series, commanded
+    from kvmtrace.recorder.session import Session
+    from kvmtrace.store.label import Label
+
+    if against is not None:
+        form = "kvmtrace record --label before -- COMMAND --against after -- COMMAND_B"
+        raise UsageError("--against stands behind the command that it is against", hint=form)
+    compared_per = denominator(per)
+    sides = commanded(command or [], label, repeat)
+    tags = pairs(tag, "--tag")
+    Label(label, tags).check()
+    files = HostFiles()
+    planned = _planned(purpose, program, vm, files)
+    if buffer is not None:
+        planned = replace(planned, buffer_bytes=1 << (buffer * _MIB - 1).bit_length())
+    if dry_run:
+        _print(planned, program, sides)
+        return
+    _check_rights(program, files)
+    facts = {"purpose": purpose, "recorder": _version(program)}
+    session = Session(planned, store, files, program is Program.TRACE_CMD)
+    _Outcome(planned, sides).of(Series(session, sides, repeat, tags, facts), compared_per)
+
+
+def _planned(purpose: Purpose, program: Program, vm: str | None, files: HostFiles) -> Plan:
+    """Return what is recorded. RecordingError: no tracepoints can be seen. UsageError: there is no such VM."""
+    from kvmtrace.recorder.plan import plan
+    from kvmtrace.recorder.rights import check_program, check_tracepoints, find_vm
+
+    check_program(program)
+    check_tracepoints(files)
+    return plan(purpose, os.uname().machine, files, None if vm is None else find_vm(vm, files))
+
+
+def _check_rights(program: Program, files: HostFiles) -> None:
+    from kvmtrace.recorder import rights
+
+    if program is Program.PERF:
+        rights.check_perf_rights(files)
+    else:
+        rights.check_tracefs_rights(files)
+
+
+def _print(planned: Plan, program: Program, sides: Sequence[Commanded]) -> None:
+    """Print what records each command, with the command as the recorder's own child."""
+    from kvmtrace.recorder.perf import perf_arguments, shell_line
+    from kvmtrace.recorder.trace_cmd import trace_cmd_arguments
+
+    for side in sides:
+        arguments = (
+            perf_arguments(planned, command=side.words)
+            if program is Program.PERF
+            else trace_cmd_arguments(planned, "trace.dat", side.words)
+        )
+        sys.stdout.write(shell_line(arguments) + "\n")
+
+
+def _version(program: Program) -> str | None:
+    """Return what a program says of itself in its first line."""
+    import subprocess
+
+    option = "--version" if program is Program.PERF else "-v"
+    said = subprocess.run([program, option], capture_output=True, text=True, check=False).stdout  # noqa: S603 - one of two names
+    return next((line.strip() for line in said.splitlines() if line.strip()), None)
+
+
+class _Outcome:
+    """What became of a series, told while it goes on."""
+
+    def __init__(self, planned: Plan, sides: Sequence[Commanded]) -> None:
+        self._plan = planned
+        self._sides = sides
+        self._done: list[Done] = []
+
+    def of(self, series: Series, per: Denominator) -> None:
+        """Make the recordings, tell of each, and compare the sides where there are two.
+
+        CheckFailedError: a command failed. KeyboardInterrupt: somebody stopped it.
+        """
+        from kvmtrace.recorder.session import Stop
+
+        for note in self._plan.notes:
+            say(note)
+        if series.session.with_trace_cmd:
+            say("trace-cmd writes a file first: it is read once the recording has ended")
+        if not self._sides[0].words:
+            say("recording until Ctrl-C")
+        stop = Stop()
+        for done in series.run(stop):
+            self._done.append(done)
+            self._tell(done, series)
+        if stop.asked and self._sides[0].words:
+            raise KeyboardInterrupt
+        if len(self._sides) > 1:
+            self._compare(series, per)
+        failed = sum(done.failed for done in self._done)
+        if failed:
+            raise CheckFailedError(
+                f"{failed} of {len(self._done)} commands failed: the runs are kept, with the tag exit_code"
+            )
+
+    def _tell(self, done: Done, series: Series) -> None:
+        from kvmtrace.recorder.shortfall import shortfalls
+
+        recorded, side = done.recorded, self._sides[done.side]
+        tell(recorded.run, recorded.run.manifest.source.title)
+        if done.failed:
+            say(f"{side.words[0]} ended with exit code {recorded.ended.exit_code}", "warning")
+        if recorded.ended_early:
+            whose = "its VM" if self._plan.pids else "the command"
+            say(f"the recorder ended before {whose} did" if not self._plan.pids else f"{whose} ended", "warning")
+        if recorded.trouble:
+            say(f"the recorder failed: {recorded.trouble}", "warning")
+        warn(shortfalls(recorded.run.manifest, self._plan, done.vms, series.session.files))
+
+    def _compare(self, series: Series, per: Denominator) -> None:
+        """Compare all recordings of the one command with all of the other, but for those whose command failed."""
+        from kvmtrace.compare.lines import Options
+        from kvmtrace.compare.request import Request, answer
+        from kvmtrace.report import comparison as words
+        from kvmtrace.report import text
+        from kvmtrace.store.connection import StoreConnection
+
+        base, new = (
+            tuple(done.recorded.run.manifest.run_id for done in self._done if done.side == side and not done.failed)
+            for side in (0, 1)
+        )
+        if not (base and new):
+            say("nothing is compared: all runs of one command failed", "warning")
+            return
+        if any(done.failed for done in self._done):
+            say("runs whose command failed are not compared", "warning")
+        with StoreConnection(series.session.store) as connection:
+            comparison = answer(connection, Request(base, new, Options(per=per)))
+        unicode = can_write("µ±\N{MULTIPLICATION SIGN}")
+        laid_out = text.lay_out(words.document(comparison), terminal_width=terminal_width(), unicode=unicode)
+        write_output(laid_out, None, force=False)
+        first, second = (side.label for side in self._sides)
+        say(f"again: kvmtrace compare record={first} --against record={second}")
