@@ -139,15 +139,15 @@ def counters() -> Comparison:
 
 
 def few_runs() -> Comparison:
-    """Return three runs against four."""
-    facts = {"method": BETWEEN, "base_n": 3, "new_n": 4, "unit_of_n": "runs"}
-    said = estimate(100.0, 90.0, missing="not enough runs: need 6 a side, found 3 and 4", **facts)
+    """Return two runs against four."""
+    facts = {"method": BETWEEN, "base_n": 2, "new_n": 4, "unit_of_n": "runs"}
+    said = estimate(100.0, 90.0, missing="not enough runs: need 3 a side, found 2 and 4", **facts)
     sides = {
         name: side(name, *(run(name=f"{name}-{n}", manifest=_seconds(n)) for n in range(count)))
-        for name, count in (("base", 3), ("new", 4))
+        for name, count in (("base", 2), ("new", 4))
     }
     lines = (line(said, Verdict.NO_INTERVAL, name="exits", primary=True),)
-    row = line(said, Verdict.NO_INTERVAL, "npf", base_n=300, new_n=360)
+    row = line(said, Verdict.NO_INTERVAL, "npf", base_n=200, new_n=360)
     section = Section("Exits per second", "exits", "per second", (By.REASON,), (row,))
     return comparison(headlines=lines, sections=(section,), waterfall=None, tested=0, claims=(), warnings=(), **sides)
 

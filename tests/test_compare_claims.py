@@ -56,7 +56,7 @@ def test_single_figures_are_taken_as_they_stand_and_that_is_said() -> None:
 
 
 def test_too_few_runs_decide_nothing() -> None:
-    many = [side(name, *[made.runs[0]] * 3) for name, made in (("base", BASE), ("new", NEW))]
+    many = [side(name, *[made.runs[0]] * 2) for name, made in (("base", BASE), ("new", NEW))]
     found = check(claim("ratio(exits()) < 0.9"), many[0], many[1], 0.95)
     assert found.outcome is Outcome.UNDECIDED
     assert found.why is not None

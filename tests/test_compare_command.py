@@ -239,7 +239,7 @@ def test_many_runs_are_samples_and_too_few_are_told_how_many_it_takes(
     assert "\x1b" not in out
     assert "odd\\x1b[2J" in out
     assert compare(tmp_path, "a1", "a2", "--against", "b1", "--against", "b2") == ExitCode.OK
-    assert "not enough runs: need 6 a side, found 2 and 2" in capsys.readouterr().out
+    assert "not enough runs: need 3 a side, found 2 and 2" in capsys.readouterr().out
 
 
 def test_help_loads_nothing_that_is_heavy() -> None:

@@ -144,7 +144,7 @@ def test_claims_are_held_to_the_data(store: Path) -> None:
 def test_tags_name_many_runs_and_a_wrong_event_is_refused(store: Path) -> None:
     found = compared(store, "guest=idle", "on")
     assert [run_.label.label for run_ in found.base.runs] == ["off", "on"]
-    assert found.headlines[0].estimate.missing == "not enough runs: need 6 a side, found 2 and 1"
+    assert found.headlines[0].estimate.missing == "not enough runs: need 3 a side, found 2 and 1"
     with pytest.raises(UsageError, match="not recorded in any") as caught:
         compared(store, "off", "on", Options(per=denominator("kvm_inj_virk")))
     assert caught.value.hint == "nearest: kvm_inj_virq, kvm:kvm_inj_virq, kvm_skinit"

@@ -10,6 +10,7 @@ from kvmtrace.errors import UsageError
 from kvmtrace.stats import ranks, student
 from kvmtrace.stats.estimates import (
     BETWEEN,
+    FEW,
     FROM_MEANS,
     MIN_RUNS,
     SINGLE,
@@ -120,13 +121,45 @@ def test_figures_without_any_spread_differ_or_do_not() -> None:
     assert certain.ratio_interval == pytest.approx((1.1, 1.1))
 
 
-def test_runs_are_compared_from_six_a_side() -> None:
-    estimate = between_runs(ABOVE[:3], BELOW[:4])
-    assert estimate.missing == "not enough runs: need 6 a side, found 3 and 4"
-    assert (estimate.base, estimate.new) == (101, 90.5)
-    assert (estimate.base_n, estimate.new_n, estimate.p, estimate.ratio_interval) == (3, 4, None, None)
+def test_runs_are_compared_from_three_a_side_and_by_their_order_from_six() -> None:
+    estimate = between_runs(ABOVE[:2], BELOW[:4])
+    assert estimate.missing == "not enough runs: need 3 a side, found 2 and 4"
+    assert (estimate.base, estimate.new) == (102, 90.5)
+    assert (estimate.base_n, estimate.new_n, estimate.p, estimate.ratio_interval) == (2, 4, None, None)
     assert between_runs([], [1.0]).base is None
+    assert between_runs(ABOVE[:3], BELOW[:4]).method == FEW
+    assert between_runs(ABOVE[:MIN_RUNS], BELOW[:5]).method == FEW
     assert between_runs(ABOVE[:MIN_RUNS], BELOW[:MIN_RUNS]).p == pytest.approx(2 / 924)
+
+
+def test_few_runs_are_compared_by_welchs_t_of_their_logarithms() -> None:
+    base, new = [100.0, 104.0, 97.0], [55.0, 50.0, 52.0, 53.0]
+    found = between_runs(base, new)
+    expected = stats.ttest_ind(np.log(new), np.log(base), equal_var=False)
+    interval = expected.confidence_interval(0.95)
+    assert found.p == pytest.approx(expected.pvalue)
+    assert found.ratio_interval == pytest.approx((math.exp(interval.low), math.exp(interval.high)))
+    assert found.ratio is not None
+    assert found.ratio_interval is not None
+    assert found.ratio_interval.low < found.ratio < found.ratio_interval.high
+    plain = stats.ttest_ind(new, base, equal_var=False).confidence_interval(0.95)
+    assert found.difference_interval == pytest.approx((plain.low, plain.high))
+    assert (found.base, found.new, found.base_n, found.new_n, found.missing) == (100, 52.5, 3, 4, None)
+
+
+def test_few_runs_that_hold_zeros_have_an_interval_of_the_difference_alone() -> None:
+    found = between_runs([0.0, 0.0, 0.0], [9.0, 10.0, 11.0])
+    assert found.ratio is None
+    assert found.ratio_interval is None
+    assert found.difference_interval == pytest.approx((10 - 2.484, 10 + 2.484), abs=0.001)
+    assert found.p is not None
+    assert found.p < 0.01
+
+
+def test_few_runs_that_are_all_equal_show_no_spread_to_go_by() -> None:
+    found = between_runs([500.0] * 3, [3000.0] * 3)
+    assert (found.p, found.difference_interval, found.difference) == (None, None, 2500)
+    assert found.missing == "the runs of each side are equal: no spread to go by"
 
 
 def test_between_runs_is_the_rank_sum_test_with_its_shift() -> None:

@@ -22,6 +22,13 @@ _FACTS = {
     "hostname": "host",
     "cpus_online": "CPUs online",
 }
+_SETTINGS = frozenset(
+    {
+        "kernel_cmdline", "microcode", "smt", "governor", "turbo", "clocksource", "transparent_hugepage", "numa_nodes",
+        "cpus_isolated", "vulnerability", "kvm", "kvm_intel", "kvm_amd", "kvm_hv", "kvm_pr", "kvm_arm", "kvm_pvm",
+    }
+)  # fmt: skip
+"""Names of the environment, or what they begin with before the first point."""
 _LISTED = 8
 _NUMBERED = re.compile(r"(.+) #\d+")
 _LONGER = 1.2
@@ -33,7 +40,8 @@ _PARTLY = 0.05
 def warnings(base: Side, new: Side) -> list[str]:
     """Say what differs, one plain sentence each."""
     parts: tuple[Callable[[Side, Side], Iterator[str]], ...] = (
-        _same_run, _kinds, _host, _settings, _tracepoints, _durations, _vcpus, _losses, _sampled, _multiplexed,
+        _same_run, _kinds, _host, _settings, _environment, _tracepoints, _without_exits,
+        _durations, _vcpus, _losses, _sampled, _multiplexed,
         _without_length, _rows_of_one_name, _unseen, _models,
     )  # fmt: skip
     return list(dict.fromkeys(chain.from_iterable(part(base, new) for part in parts)))
@@ -80,6 +88,35 @@ def _settings(base: Side, new: Side) -> Iterator[str]:
         told = [{str(m.host.get(key, "not recorded")) for m in _manifests(side)} for side in (base, new)]
         if told[0] != told[1]:
             yield f"The sides differ in {key}: {_listed(told[0])} before, {_listed(told[1])} after."
+
+
+def _environment(base: Side, new: Side) -> Iterator[str]:
+    """Tell what `kvmtrace record` saw of the host: settings that are known to move exits or their cost."""
+    told = [[m.environment for m in _manifests(side)] for side in (base, new)]
+    if not any(chain(*told)):
+        return
+    if not all(chain(*told)):
+        yield "The settings of the host are recorded of some runs only: whether the sides differ in them is not known."
+        return
+    names = {name for each in chain(*told) for name in each if name in _SETTINGS or name.partition(".")[0] in _SETTINGS}
+    differing = []
+    for name in sorted(names):
+        values = [{each.get(name) for each in side} - {None} for side in told]
+        if all(values) and values[0] != values[1]:
+            differing.append(f"{name} ({_listed(map(str, values[0]))} before, {_listed(map(str, values[1]))} after)")
+    if differing:
+        more = len(differing) - _LISTED
+        beside = f" and {more} more settings" if more > 0 else ""
+        yield f"The sides differ in settings of the host: {', '.join(differing[:_LISTED])}{beside}."
+
+
+def _without_exits(base: Side, new: Side) -> Iterator[str]:
+    manifests = [*_manifests(base), *_manifests(new)]
+    recorded = [
+        m for m in manifests if m.kind == "recording" and any(t.system.startswith("kvm") for t in m.tracepoints)
+    ]
+    if recorded and len(recorded) == len(manifests) and not any(m.exits.get("rows") for m in manifests):
+        yield "No exit was recorded on either side: the events that fired are compared."
 
 
 def _tracepoints(base: Side, new: Side) -> Iterator[str]:

@@ -77,7 +77,8 @@ def _plan(options: Options, expressions: Sequence[Expression], manifests: Sequen
     events = {EXIT, INJECTION, PORT_IO, USERSPACE} | {name for each in expressions for name in each.events}
     if options.per.event is not None:
         events.add(options.per.event)
-    if options.events or any(m.kind != "recording" for m in manifests):  # what somebody else counted may be any
+    # What somebody else counted may be any event, and where no exit is told the events are all that there is.
+    if options.events or not all(m.kind == "recording" and m.exits.get("rows") for m in manifests):
         events |= {f"{t.system}:{t.event}" for m in manifests for t in m.tracepoints}
     by = {By.REASON, *options.by} | {By.DETAIL for each in expressions if each.needs_details}
     latency = wants_latency(options) or any(each.needs_latency for each in expressions)

@@ -9,7 +9,7 @@ from kvmtrace.compare.tables import wants_latency
 from kvmtrace.report.comparison_numbers import level_words
 from kvmtrace.report.comparison_words import NO_SECOND_RUN, TOO_FEW_EXITS, least_p, short
 from kvmtrace.report.wording import listed
-from kvmtrace.stats.estimates import BETWEEN, FROM_MEANS, WITHIN
+from kvmtrace.stats.estimates import BETWEEN, FEW, FROM_MEANS, WITHIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,6 +43,12 @@ def _methods(comparison: Comparison) -> Iterator[str]:
         n = f"{runs[0].base_n} and {runs[0].new_n} runs"
         sure = f"; ratio and difference: Hodges-Lehmann with {level} intervals; p: Mann-Whitney"
         yield f"Base and new: medians of {n}, each run one sample{sure if any(e.p is not None for e in runs) else ''}."
+    if few := [e for e in found if e.method == FEW]:
+        n = f"{few[0].base_n} and {few[0].new_n} runs"
+        yield (
+            f"Base and new: medians of {n}, each run one sample; {level} intervals: Welch's t, which takes so few runs "
+            "to spread as the log-normal distribution does (from 6 a side on nothing is assumed of it)."
+        )
     if any(e.method == FROM_MEANS for e in found):
         yield (
             f"{level} intervals of means come of the ± and n that their source prints (Welch, Fieller): they take "
