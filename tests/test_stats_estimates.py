@@ -156,10 +156,12 @@ def test_few_runs_that_hold_zeros_have_an_interval_of_the_difference_alone() -> 
     assert found.p < 0.01
 
 
-def test_few_runs_that_are_all_equal_show_no_spread_to_go_by() -> None:
+def test_few_runs_without_any_spread_differ_or_do_not() -> None:
     found = between_runs([500.0] * 3, [3000.0] * 3)
-    assert (found.p, found.difference_interval, found.difference) == (None, None, 2500)
-    assert found.missing == "the runs of each side are equal: no spread to go by"
+    assert (found.p, found.difference_interval, found.missing) == (0, (2500, 2500), None)
+    assert found.ratio_interval == pytest.approx((6, 6))
+    assert between_runs([500.0] * 3, [500.0] * 3).p == 1
+    assert between_runs([0.0] * 3, [0.0] * 3).difference_interval == (0, 0)
 
 
 def test_between_runs_is_the_rank_sum_test_with_its_shift() -> None:

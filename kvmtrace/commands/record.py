@@ -147,6 +147,7 @@ class _Outcome:
         self._plan = planned
         self._sides = sides
         self._done: list[Done] = []
+        self._warned: set[str] = set()
 
     def of(self, series: Series, per: Denominator) -> None:
         """Make the recordings, tell of each, and compare the sides where there are two.
@@ -183,11 +184,12 @@ class _Outcome:
         if done.failed:
             say(f"{side.words[0]} ended with exit code {recorded.ended.exit_code}", "warning")
         if recorded.ended_early:
-            whose = "its VM" if self._plan.pids else "the command"
-            say(f"the recorder ended before {whose} did" if not self._plan.pids else f"{whose} ended", "warning")
+            say("the VM ended first" if self._plan.pids else "the recorder ended before it was told to", "warning")
         if recorded.trouble:
             say(f"the recorder failed: {recorded.trouble}", "warning")
-        warn(shortfalls(recorded.run.manifest, self._plan, done.vms, series.session.files))
+        lacking = list(shortfalls(recorded.run.manifest, self._plan, done.vms, series.session.files))
+        warn(text for text in lacking if text not in self._warned)
+        self._warned.update(lacking)
 
     def _compare(self, series: Series, per: Denominator) -> None:
         """Compare all recordings of the one command with all of the other, but for those whose command failed."""

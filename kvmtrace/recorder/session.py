@@ -144,7 +144,8 @@ class Session:
 
         order = Order(self.store, label, beside=beside)
         run, code, said = (self._into_file if self.with_trace_cmd else self._on_the_fly)(name, order, watched)
-        return Recorded(run, watched.ended(), watched.recorder_ended_early, said.strip() if code else None)
+        trouble = f"exit code {code} {said.strip()}".strip() if code else None
+        return Recorded(run, watched.ended(), watched.recorder_ended_early, trouble)
 
     def _on_the_fly(self, name: str, order: Order, watched: _Watched) -> tuple[Ingested, int, str]:
         # One job: what decodes takes CPU time from what is recorded.

@@ -28,7 +28,7 @@ def shortfalls(manifest: Manifest, plan: Plan, vms: Sequence[Vm], files: HostFil
         yield f"nothing was recorded, {_why_nothing(plan, vms, files)}"
     elif manifest.exits.get("rows") == 0 and any(event.startswith("kvm") for event in fired):
         most = max(fired, key=lambda event: fired[event])
-        yield f"no exit was recorded, but {most} ({fired[most]:,}): this kernel's back end of KVM may not tell exits"
+        yield f"no exit was recorded, though {most} fired: this kernel's back end of KVM may not tell exits"
 
 
 def _lost(manifest: Manifest, plan: Plan) -> str:

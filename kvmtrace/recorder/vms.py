@@ -100,7 +100,7 @@ def kernel_threads(pid: int, files: HostFiles) -> list[int]:
 
 def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield the options and their values: --id a, --id=a, -name a."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         if word == "--":
             return
         if word.startswith("-"):

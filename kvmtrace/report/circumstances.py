@@ -36,6 +36,35 @@ def clock_told(manifest: Manifest) -> str | None:
     return f"{manifest.clock or 'not recorded'}, in steps of {duration(manifest.time_step_ns)}"
 
 
+_SETTINGS = ("governor", "turbo", "smt", "clocksource", "transparent_hugepage", "kvm.halt_poll_ns")
+_VMS_LISTED = 4
+
+
+def settings_told(manifest: Manifest) -> str | None:
+    """Say what the host was set to, of what moves exits and their cost most often; None: it was not recorded."""
+    known = manifest.environment
+    told = [f"{name.rpartition('.')[2]} {known[name]}" for name in _SETTINGS if known.get(name)]
+    states = [(state or "").lower() for name, state in known.items() if name.startswith("vulnerability.")]
+    if states:
+        still_open = sum("vulnerable" in state for state in states)
+        told.append(f"{still_open or 'no'} CPU {'vulnerability' if still_open == 1 else 'vulnerabilities'} left open")
+    if told:
+        told.append("all of it: kvmtrace sql 'FROM environment'")
+    return ", ".join(told) or None
+
+
+def vms_told(manifest: Manifest) -> str | None:
+    """Say which VMs were seen meanwhile, and where their vCPUs may run; None: none, or nobody looked."""
+    told = []
+    for vm in manifest.vms[:_VMS_LISTED]:
+        places = {vcpu.cpus_allowed for vcpu in vm.vcpus} - {None}
+        vcpus = f"{len(vm.vcpus)} vCPUs" if len(vm.vcpus) != 1 else "1 vCPU"
+        where = f" on CPUs {next(iter(places))}" if len(places) == 1 else " on CPUs of their own" if places else ""
+        told.append(f"{vm.name or 'without a name'} (process {vm.pid}, {vm.vmm or 'VMM not known'}, {vcpus}{where})")
+    more = len(manifest.vms) - _VMS_LISTED
+    return "; ".join(told) + (f" and {more} more" if more > 0 else "") or None
+
+
 def session_told(manifest: Manifest) -> str | None:
     """Say which recordings of guests or of the host were made at the same time, by their trace ids; None: none."""
     session = manifest.session

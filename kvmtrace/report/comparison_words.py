@@ -15,7 +15,7 @@ from kvmtrace.report.comparison_numbers import (
     significant,
     times,
 )
-from kvmtrace.stats.estimates import BETWEEN, FROM_MEANS, WITHIN
+from kvmtrace.stats.estimates import BETWEEN, FEW, FROM_MEANS, WITHIN
 from kvmtrace.stats.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def samples(said: Estimate) -> str:
     match said.method:
         case _ if said.method == WITHIN:
             return "within one run a side"
-        case _ if said.method == BETWEEN:
+        case _ if said.method in (BETWEEN, FEW):
             return f"{said.base_n} and {said.new_n} runs"
         case _ if said.method == FROM_MEANS:
             return f"n = {said.base_n:,} and {said.new_n:,} as the source counted them"

@@ -75,6 +75,9 @@ def _run(summary: Summary) -> dict[str, Any]:
     run = asdict(summary.manifest)
     for of_the_store in ("tables", "schema_version"):
         run.pop(of_the_store)
+    for of_record in ("environment", "vms"):  # other runs have none, and say nothing by it
+        if not run[of_record]:
+            run.pop(of_record)
     return {"run_id": run.pop("run_id"), **asdict(summary.label), **run}
 
 
