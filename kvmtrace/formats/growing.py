@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _COPY_BYTES = 1 << 20
 _UNKNOWN_SIZE = 1 << 62
 _GIVEN_BACK_BYTES = 1 << 24
+_PAGE_BYTES = 1 << 16
 _PUNCH_HOLE = 3  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, linux/falloc.h
 
 
@@ -61,8 +62,9 @@ class GrowingSource(Source):
         filled = super().read_into(buffer)
         if self.position - self._given_back >= _GIVEN_BACK_BYTES:
             self._settle_digest()
-            _punch_hole(self._file.fileno(), self._given_back, self.position - self._given_back)
-            self._given_back = self.position
+            done = self.position - self.position % _PAGE_BYTES  # a part of a page is not given back
+            _punch_hole(self._file.fileno(), self._given_back, done - self._given_back)
+            self._given_back = done
         return filled
 
     def _wait_for(self, end: int) -> None:
