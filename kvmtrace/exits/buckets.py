@@ -7,12 +7,13 @@ its exact minimum and maximum, a percentile that is taken from the buckets is wi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from kvmtrace.arch.base import Role
+from kvmtrace.exits.detail_codes import DetailCodes
 from kvmtrace.exits.facets import TIME_ROLES
 from kvmtrace.exits.table import dictionary_schema, named
 from kvmtrace.schema import LATENCY_BUCKETS
@@ -21,16 +22,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kvmtrace.arch import Architecture
-    from kvmtrace.arch.base import Reason
     from kvmtrace.exits.builder import ExitBuilder, Exits
 
 _SUB_BITS = 6
 _SHIFT = 52 - _SUB_BITS  # of a double's bits: exponent and the first bits of the mantissa stay
-_NO_BUCKET = (1 << (11 + _SUB_BITS)) - 1
+NO_BUCKET = (1 << (11 + _SUB_BITS)) - 1
 _MERGE_ROWS = 1 << 19
 _STATES = 3  # userspace: not recorded, no, yes
-_DETAILS_KEPT = 2048
-"""Details of one kind that are kept apart; of faulting addresses there may be as many as exits."""
 _KEY_BITS = 63
 _DETAIL_BITS = 32
 _DETAIL_MASK = (1 << _DETAIL_BITS) - 1
@@ -45,7 +43,7 @@ class LatencyBuckets:
         told = architecture.told()
         self._userspace_told = Role.USERSPACE in told
         self._parts = [name for name, roles in TIME_ROLES.items() if told & roles]
-        self._details = [_Details() for _ in architecture.details]
+        self._details = DetailCodes(architecture)
         self._counts: list[_Counts] = []
 
     def add(self, exits: Exits) -> None:
@@ -57,11 +55,10 @@ class LatencyBuckets:
         else:
             state += 2 * userspace
         latency = np.maximum(exits.latency_ns, 0)
-        bucket = latency.astype(np.float64).view(np.int64) >> _SHIFT
-        bucket[exits.latency_ns < 0] = _NO_BUCKET
-        vcpu, cpu = _from_0(exits.vcpu), _from_0(exits.cpu)
-        keys = (exits.vm, vcpu, cpu, exits.reason, state, self._detail_codes(exits), bucket)
-        order, starts = _grouped(keys)
+        bucket = bucket_of(exits.latency_ns)
+        vcpu, cpu = from_0(exits.vcpu), from_0(exits.cpu)
+        keys = (exits.vm, vcpu, cpu, exits.reason, state, self._details.codes(exits), bucket)
+        order, starts = grouped(keys)
         times = latency[order]
         n = np.diff(starts, append=len(order))
         self._counts.append(
@@ -78,16 +75,6 @@ class LatencyBuckets:
         if sum(len(part.n) for part in self._counts) > _MERGE_ROWS:
             self._counts = [_Counts.merged(self._counts)]
 
-    def _detail_codes(self, exits: Exits) -> NDArray[np.int32]:
-        """Return 0 for no detail, else a code of rule and detail; the last code of a rule is: too many."""
-        rule, detail = exits.facets.detail_rule, exits.facets.detail
-        codes = np.zeros(len(rule), np.int32)
-        for number, known in enumerate(self._details):
-            rows = np.flatnonzero(rule == number)
-            if len(rows):
-                codes[rows] = 1 + number * (_DETAILS_KEPT + 1) + known.codes(detail[rows])
-        return codes
-
     def table(self) -> pa.Table:
         """Return the table `latency_buckets`."""
         schema = dictionary_schema(LATENCY_BUCKETS)
@@ -95,7 +82,7 @@ class LatencyBuckets:
             return schema.empty_table()
         counts = _Counts.merged(self._counts)
         *group, bucket = counts.keys
-        untimed = bucket == _NO_BUCKET
+        untimed = bucket == NO_BUCKET
         low, high = _bounds(bucket)
         measured = {
             "bucket_low_ns": low,
@@ -125,7 +112,7 @@ class LatencyBuckets:
         """Return the columns of what is counted apart, from the codes that it was counted by."""
         meanings = self._builder.reasons.meanings
         both, row = np.unique(reason.astype(np.int64) << _DETAIL_BITS | detail, return_inverse=True)
-        told = [self._told(meanings[code >> _DETAIL_BITS], code & _DETAIL_MASK) for code in both.tolist()]
+        told = [self._details.told(meanings[code >> _DETAIL_BITS], code & _DETAIL_MASK) for code in both.tolist()]
         values = np.array([detail.value or 0 for detail in told], np.uint64)
         no_value = np.array([detail.value is None for detail in told])
         userspace = state % _STATES
@@ -144,26 +131,6 @@ class LatencyBuckets:
             "suspect": pa.array(state >= _STATES),
         }
 
-    def _told(self, meaning: Reason, code: int) -> _Told:
-        """Return what a code of a detail means with a reason."""
-        if code == 0:
-            return _Told(None, None, None, capped=False)
-        rule, place = divmod(code - 1, _DETAILS_KEPT + 1)
-        kind = self._architecture.detail_kind(self._architecture.details[rule], meaning)
-        if place == _DETAILS_KEPT:
-            return _Told(kind, None, None, capped=True)
-        value = self._details[rule].values[place]
-        return _Told(kind, value, self._architecture.detail_names(kind).get(value), capped=False)
-
-
-class _Told(NamedTuple):
-    """A detail: its kind, value and name; `capped`: its values were too many."""
-
-    kind: str | None
-    value: int | None
-    name: str | None
-    capped: bool
-
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
@@ -181,7 +148,7 @@ class _Counts:
     def merged(cls, parts: list[_Counts]) -> _Counts:
         """Return one row for each combination of keys in all parts."""
         keys = tuple(np.concatenate(columns) for columns in zip(*(part.keys for part in parts), strict=True))
-        order, starts = _grouped(keys)
+        order, starts = grouped(keys)
 
         def reduced(name: str, reduce: np.ufunc) -> NDArray[Any]:
             return np.asarray(reduce.reduceat(np.concatenate([getattr(part, name) for part in parts])[order], starts))
@@ -217,16 +184,23 @@ class _Part:
         return cls(np.add.reduceat(total[order], starts), np.add.reduceat(unknown[order], starts))
 
 
-def _from_0(number: NDArray[np.int32]) -> NDArray[np.int64]:
+def bucket_of(latency_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the bucket of each latency, NO_BUCKET for one below 0, which is not known."""
+    bucket = np.maximum(latency_ns, 0).astype(np.float64).view(np.int64) >> _SHIFT
+    bucket[latency_ns < 0] = NO_BUCKET
+    return bucket
+
+
+def from_0(number: NDArray[np.int32]) -> NDArray[np.int64]:
     """Return each number plus 1, and 0 for one that is not known, which is negative."""
     return np.maximum(number, -1).astype(np.int64) + 1
 
 
-def _grouped(keys: tuple[NDArray[np.integer[Any]], ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return an order that brings rows of equal keys together, and where in it each group starts."""
+def grouped(keys: tuple[NDArray[np.integer[Any]], ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the order of rows by their keys, numbers from 0, the first key first; and where each group starts."""
     widths = [int(key.max()).bit_length() for key in keys]
     if sum(widths) > _KEY_BITS:
-        order = np.lexsort(keys)
+        order = np.lexsort(keys[::-1])
         changes = np.any([key[order[1:]] != key[order[:-1]] for key in keys], axis=0)
     else:
         packed = keys[0].astype(np.int64)
@@ -239,33 +213,9 @@ def _grouped(keys: tuple[NDArray[np.integer[Any]], ...]) -> tuple[NDArray[np.int
     return order, np.concatenate([[0], np.flatnonzero(changes) + 1])
 
 
-class _Details:
-    """Dense codes of the first so many values of one kind of detail."""
-
-    def __init__(self) -> None:
-        self._known = np.zeros(0, np.uint64)  # sorted
-        self._codes = np.zeros(0, np.int32)
-        self.values: list[int] = []  # by code
-
-    def codes(self, detail: NDArray[np.uint64]) -> NDArray[np.int32]:
-        """Return the code of each value, _DETAILS_KEPT for one beyond the first so many."""
-        if len(self.values) < _DETAILS_KEPT:
-            values, first = np.unique(detail, return_index=True)
-            new = np.sort(first[~np.isin(values, self._known)])[: _DETAILS_KEPT - len(self.values)]  # first come
-            codes = np.concatenate(
-                [self._codes, np.arange(len(self.values), len(self.values) + len(new), dtype=np.int32)]
-            )
-            known = np.concatenate([self._known, detail[new]])
-            self.values.extend(detail[new].tolist())
-            order = np.argsort(known)
-            self._known, self._codes = known[order], codes[order]
-        place = np.minimum(np.searchsorted(self._known, detail), len(self._known) - 1)
-        return np.where(self._known[place] == detail, self._codes[place], np.int32(_DETAILS_KEPT))
-
-
 def _bounds(bucket: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the lowest and the highest latency of each bucket, ns."""
-    inside = np.where(bucket == _NO_BUCKET, 0, bucket)
+    inside = np.where(bucket == NO_BUCKET, 0, bucket)
     low = np.ceil((inside.astype(np.int64) << _SHIFT).view(np.float64)).astype(np.int64)
     high = np.ceil(((inside.astype(np.int64) + 1) << _SHIFT).view(np.float64)).astype(np.int64) - 1
     return low, np.maximum(low, high)

@@ -128,6 +128,11 @@ class ExitBuilder:
         """Return which threads speak for several vCPUs."""
         return self._reader.lanes
 
+    @property
+    def settled_to_ns(self) -> int:
+        """Return the time up to which exits were told, but for those still open."""
+        return self._drained_to
+
     def add(self, block: EventBlock) -> Iterator[Exits | AttributedBlock]:
         """Take over a block; yield what is certain now: exits, and blocks in the order of the source."""
         for loss in block.losses:

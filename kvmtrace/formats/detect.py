@@ -65,6 +65,11 @@ def formats() -> tuple[Format, ...]:
     return (*recording_formats(), *table_formats())
 
 
+def as_it_comes(first: bytes) -> bool:
+    """Tell by its first 16 bytes whether an input is read once, from front to back: a pipe need not be copied then."""
+    return any(format_.as_it_comes(first) for format_ in recording_formats())
+
+
 def read(source: Source, name: str | None = None) -> list[Content]:
     """Return what an input holds, at least one thing: recordings first, then tables in the order of their lines.
 

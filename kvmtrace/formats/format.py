@@ -27,11 +27,14 @@ class RecordingFormat(Format):
 
     `recognises` is given the first bytes: all of an input up to 4 MiB, 64 KiB of a larger one.
     `read` raises InputError where the source cannot be read.
+    `as_it_comes` tells by the first 16 bytes whether an input is read once, from front to back: a pipe of it is not
+    copied first.
     """
 
     recognises: Callable[[bytes], bool]
     read: Callable[[Source], Sequence[Content]]
     is_text: bool = False  # tables may stand beside the events
+    as_it_comes: Callable[[bytes], bool] = lambda _: False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from kvmtrace.formats.format import RecordingFormat
 from kvmtrace.formats.perf_data import PerfDataRecording, recognises
-from kvmtrace.formats.perf_data.abi import MAGIC_SWAPPED
+from kvmtrace.formats.perf_data.abi import MAGIC, MAGIC_SWAPPED, PIPE_HEADER_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,10 +36,17 @@ def _may_hold_counters(header: bytes) -> bool:
     return bool(features & _STAT) if is_file else True
 
 
+def _is_of_pipe(first: bytes) -> bool:
+    """Tell whether perf wrote this to a pipe: then it never goes back to what it wrote before."""
+    size = PIPE_HEADER_SIZE.to_bytes(8, "big" if first.startswith(MAGIC_SWAPPED) else "little")
+    return first.startswith((MAGIC, MAGIC_SWAPPED)) and first[8:16] == size
+
+
 FORMAT = RecordingFormat(
     name="perf.data",
     what="events that perf recorded, to a file or a pipe, compressed or not, and counters of perf stat record",
     example="perf record -e 'kvm:*' -a sleep 10",
     recognises=recognises,
     read=_read,
+    as_it_comes=_is_of_pipe,
 )

@@ -19,7 +19,7 @@ import blake3
 
 from kvmtrace.errors import InputError, UsageError
 from kvmtrace.formats.ticks import MAX_HZ
-from kvmtrace.formats.unpacking import Allowance, copied, packing, unpacked
+from kvmtrace.formats.unpacking import Allowance, Readable, copied, packing, unpacked
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -69,6 +69,7 @@ class Source:
         self._start, self.size = piece or (0, os.fstat(file.fileno()).st_size)
         self.allowance = allowance or Allowance(self.size, options.max_unpacked_bytes)
         self.position = 0
+        self.was_cut = False  # reading was ended on request, and more might have come
         self._gone_through = 0  # bytes beside those before the position
         self._digested_bytes = 0  # from the start
         self._digest = blake3.blake3()
@@ -142,6 +143,10 @@ class Source:
         """Return the first 64 KiB."""
         return self.read_at(0, _HEAD_BYTES)
 
+    def is_longer(self, size: int) -> bool:
+        """Tell whether there are more bytes than that."""
+        return self.size > size
+
     def read_into(self, buffer: memoryview) -> int:
         """Fill `buffer` from the current position and return how many bytes there were.
 
@@ -151,6 +156,10 @@ class Source:
         self._feed_digest(buffer[:filled])
         self.position += filled
         return filled
+
+    def read_some(self, buffer: memoryview) -> int:
+        """Do as `read_into`, but of what is still coming return what there is, and what comes soon: 0 at its end."""
+        return self.read_into(buffer)
 
     def _feed_digest(self, piece: memoryview) -> None:
         """Take what stands at the current position into the digest, but for what is in it already."""
@@ -217,13 +226,17 @@ class _Stream(io.RawIOBase):
 def open_source(path: str, options: ReadOptions = ReadOptions()) -> Source:
     """Open a file, or standard input for "-". InputError: it cannot be read, or is no file."""
     if path == STANDARD_INPUT:
-        file = copied(sys.stdin.buffer, path)
-    else:
-        file = _opened(path)
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            with file as stream:
-                file = copied(stream, path)
+        return source_of_stream(path, sys.stdin.buffer, options)
+    file = _opened(path)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        with file as stream:
+            return source_of_stream(path, stream, options)
     return content(Source(path, file, options))
+
+
+def source_of_stream(path: str, stream: Readable, options: ReadOptions) -> Source:
+    """Copy what can be read only once, and open the copy. InputError: it cannot be read, or there is no room."""
+    return content(Source(path, copied(stream, path), options))
 
 
 def content(source: Source) -> Source:

@@ -12,7 +12,7 @@ import tempfile
 import zipfile
 import zlib
 from contextlib import ExitStack
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Protocol, cast
 
 from kvmtrace.errors import InputError
 
@@ -29,6 +29,13 @@ _USUAL_BYTES = 1 << 30
 def packing(head: bytes) -> str | None:
     """Return how the content that begins with `head` is compressed; None: it is not."""
     return next((name for magic, name in _PACKINGS.items() if head.startswith(magic)), None)
+
+
+class Readable(Protocol):
+    """What is copied."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to so many bytes, none at the end."""
 
 
 class Allowance:
@@ -71,7 +78,7 @@ def unpacked(stream: IO[bytes], path: str, how: str, allowance: Allowance) -> IO
 
 
 def copied(
-    stream: IO[bytes],
+    stream: Readable,
     path: str,
     how: str = "readable",
     allowed: tuple[Allowance, Callable[[], InputError]] | None = None,
@@ -109,7 +116,7 @@ def _opened(packed: IO[bytes], how: str) -> IO[bytes]:
     return cast("IO[bytes]", pa.CompressedInputStream(packed, "zstd"))
 
 
-def _piece(stream: IO[bytes], path: str, how: str) -> bytes:
+def _piece(stream: Readable, path: str, how: str) -> bytes:
     try:
         return stream.read(_COPY_BYTES)
     except (EOFError, OSError, lzma.LZMAError, zlib.error, zipfile.BadZipFile) as error:

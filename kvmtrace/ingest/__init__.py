@@ -3,10 +3,23 @@
 runs.py       one input → what it holds
 storing.py    what an input or a model holds → its runs, each put in its place
 intake.py     the blocks of a recording → its tables
+listening.py  what may be told of a recording while it is read
 account.py    what is known of a recording beside its tables → its manifest
 """
 
+from kvmtrace.ingest.listening import Listener
 from kvmtrace.ingest.runs import Failed, ingest
 from kvmtrace.ingest.storing import DEFAULT_JOBS, Ingested, Order, Origin, Progress, Stored, store_contents
 
-__all__ = ["DEFAULT_JOBS", "Failed", "Ingested", "Order", "Origin", "Progress", "Stored", "ingest", "store_contents"]
+__all__ = [
+    "DEFAULT_JOBS",
+    "Failed",
+    "Ingested",
+    "Listener",
+    "Order",
+    "Origin",
+    "Progress",
+    "Stored",
+    "ingest",
+    "store_contents",
+]

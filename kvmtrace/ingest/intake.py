@@ -19,14 +19,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kvmtrace.exits.reading import AttributedBlock
+    from kvmtrace.ingest.listening import Listener
     from kvmtrace.recording import EventBlock, Recording
     from kvmtrace.store.writer import RunWriter
+
+_AT_ONCE = 1  # who looks on is told of what is certain, not of many exits at a time
 
 
 class Intake:
     """Takes the blocks of one recording to its tables."""
 
-    def __init__(self, recording: Recording, writer: RunWriter) -> None:
+    def __init__(self, recording: Recording, writer: RunWriter, listener: Listener | None = None) -> None:
         self._facts = recording.facts
         self._writer = writer
         self.seen = Seen(len(self._facts.events))
@@ -35,14 +38,25 @@ class Intake:
         architecture = arch.for_recording(self._facts) if pairs else None
         self.builder: ExitBuilder | None = None
         if architecture is not None:
-            self.builder = ExitBuilder(self._facts, architecture)
+            drain = {} if listener is None else {"drain_rows": _AT_ONCE}
+            self.builder = ExitBuilder(self._facts, architecture, **drain)
             self._table = ExitTable(architecture, self.builder)
             self._buckets = LatencyBuckets(architecture, self.builder)
+        self._listener = listener
+        if listener is not None:
+            listener.begin(recording, self.builder)
 
     def take(self, block: EventBlock) -> None:
         """Store what is certain with this block."""
         self.seen.add(block)
         self._facts.threads.update(block.threads)
+        if self._listener is not None:
+            self._listener.block(block)
+        self._take(block)
+        if self._listener is not None:
+            self._listener.reached(block.watermark_ns if self.builder is None else self.builder.settled_to_ns)
+
+    def _take(self, block: EventBlock) -> None:
         if self.builder is None:
             nothing = np.full(len(block.ts_ns), -1)
             self._writer.submit(lambda: self._write_events(block, nothing, nothing.astype(np.int32)))
@@ -57,10 +71,14 @@ class Intake:
                 self._write(settled)
             self._writer.submit(self._write_buckets)
         self._writer.submit(self._write_small_tables)
+        if self._listener is not None:
+            self._listener.end()
 
     def _write(self, settled: Exits | AttributedBlock) -> None:
         if isinstance(settled, Exits):
             exits = settled
+            if self._listener is not None:
+                self._listener.exits(exits)
             self._writer.submit(lambda: self._write_exits(exits))
         else:
             block = settled

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from kvmtrace.errors import InputError, UnknownFormatError
 from kvmtrace.formats import detect
 from kvmtrace.formats.archives import is_archive, members
-from kvmtrace.formats.source import ReadOptions, Source, open_source
-from kvmtrace.ingest.storing import DEFAULT_JOBS, Ingested, Order, Progress, Stored, store_contents
+from kvmtrace.formats.opening import open_input
+from kvmtrace.formats.source import ReadOptions, Source
+from kvmtrace.ingest.storing import DEFAULT_JOBS, Beside, Ingested, Order, Progress, Stored, store_contents
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kvmtrace.formats.pipes import Stop
+    from kvmtrace.ingest.listening import Listener
     from kvmtrace.store.label import Label
 
 DEFAULT_OPTIONS = ReadOptions(jobs=DEFAULT_JOBS)
@@ -33,6 +36,10 @@ def ingest(
     progress: Progress | None = None,
     failed: Failed | None = None,
     stored: Stored | None = None,
+    listener: Listener | None = None,
+    stream: IO[bytes] | None = None,
+    stop: Stop | None = None,
+    beside: Beside | None = None,
 ) -> list[Ingested]:
     """Read the input at `path` ("-": standard input) into `store`, and return its runs.
 
@@ -40,13 +47,17 @@ def ingest(
     `format_name`: the format that it must be of, as `kvmtrace formats` names it; None: told by its content.
     `failed`: told of each file of an archive that could not be ingested, while the others are; None: the first such
     is raised, but for those that are of none of the formats.
+    `listener`: told of the events and exits of each recording while it is read.
+    `stream`: what is read in place of the file at `path`, which only names it then; it is closed.
+    `stop`: ends the reading of a pipe, what was read of it is stored.
+    `beside`: adds to each run's manifest and label what is known at its end.
     `stored`: told of each run once it is in the store, where it stays whatever becomes of those behind it.
     UsageError: no format of that name, or a label for several runs. InputError: not readable. StoreError: the store
     cannot be written; nothing of the run at hand is left behind then.
     """
     label.check()
-    order = Order(store, label, refresh, progress, stored)
-    with open_source(path, options) as source:
+    order = Order(store, label, refresh, progress, stored, listener, beside)
+    with open_input(path, options, stream=stream, stop=stop) as source:
         if is_archive(source.head()):
             return _ingest_archive(source, format_name, order, failed)
         return _ingest_source(source, format_name, order)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from kvmtrace.ingest.listening import Listener
     from kvmtrace.recording import Content, Recording
 
 DEFAULT_JOBS = min(os.cpu_count() or 1, 2)
@@ -86,6 +87,7 @@ class Order:
     refresh: bool = False  # in place of the run that is there, and of those that an older version made
     progress: Progress | None = None
     stored: Stored | None = None
+    listener: Listener | None = None
     beside: Beside | None = None
 
     def check_label(self, path: str, runs: int) -> None:
@@ -117,21 +119,19 @@ def _store(content: Content, origin: Origin, part: str | None, order: Order) -> 
             writer.write_small(content.table, content.rows)
             manifest = table_manifest(content, _source(content, origin, part), writer.close_tables())
         else:
-            manifest = _take(content, origin, part, writer, order.progress)
+            manifest = _take(content, origin, part, writer, order)
         label = order.label
         if order.beside is not None:
             manifest, label = order.beside(manifest, label)
         return _finish(writer, manifest, order.store, label, refresh=order.refresh)
 
 
-def _take(
-    recording: Recording, origin: Origin, part: str | None, writer: RunWriter, progress: Progress | None
-) -> stored.Manifest:
-    intake = Intake(recording, writer)
+def _take(recording: Recording, origin: Origin, part: str | None, writer: RunWriter, order: Order) -> stored.Manifest:
+    intake = Intake(recording, writer, order.listener)
     for block in read_ahead(recording.blocks()) if origin.jobs > 1 else recording.blocks():
         intake.take(block)
-        if progress is not None:
-            progress(origin.progress, origin.size)
+        if order.progress is not None:
+            order.progress(origin.progress, origin.size)
     intake.finish()
     tables = writer.close_tables()
     return recording_manifest(recording, intake.seen, intake.builder, _source(recording, origin, part), tables)

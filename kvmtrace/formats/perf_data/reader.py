@@ -80,10 +80,14 @@ class PerfDataRecording:
             offset = source.position - len(carry)
             wanted = min(self._block_bytes, end - source.position)
             raw, filled = _block(carry, wanted)
-            got = source.read_into(raw.data[len(carry) : len(carry) + wanted]) if wanted else 0
+            got = source.read_some(raw.data[len(carry) : len(carry) + wanted]) if wanted else 0
             filled = len(carry) + got
-            last = got < wanted or source.position >= end
+            cut = source.was_cut and not got
+            last = (not got and not cut) or source.position >= end
             scan = self._scan(raw, filled, offset, last=last)
+            if cut and not scan.consumed:  # what is left is a record that was cut, or nothing
+                self.notes.add(Note(f"offset {offset}", "reading was ended on request, and more might have come"))
+                break
             yield from self._events(scan, raw, offset)
             carry = raw[scan.consumed : filled]
             if scan.skip_bytes:
@@ -94,12 +98,10 @@ class PerfDataRecording:
 
     def _skip(self, payload: int) -> None:
         """Go over a payload that nobody reads (AUXTRACE)."""
-        target = self._source.position + payload
-        if target > self._header.data_end:
-            self.notes.add(
-                Note(f"offset {self._source.position}", f"expected {payload} bytes of AUX data, found the end")
-            )
-        self._source.skip_to(min(target, self._header.data_end))
+        place = self._source.position
+        self._source.skip_to(min(place + payload, self._header.data_end))
+        if self._source.position < place + payload:
+            self.notes.add(Note(f"offset {place}", f"expected {payload} bytes of AUX data, found the end"))
 
     def _scan(self, raw: NDArray[np.uint8], filled: int, offset: int, *, last: bool) -> Scan:
         scan = self._scanner.scan(raw, filled, offset, self._attributes, last=last)

@@ -25,6 +25,7 @@ _MOST_BYTES = 1 << 25
 _LOOKED_AT = 1 << 20  # bytes at the start of the records that tell whether there are counts
 _LARGEST = (1 << 63) - 1
 _NOBODY = -1
+_OF_EVENTS = {RecordType.SAMPLE, RecordType.COMPRESSED, RecordType.COMPRESSED2, RecordType.FINISHED_ROUND}
 _COUNTS = {RecordType.STAT_CONFIG, RecordType.STAT, RecordType.STAT_ROUND}
 
 
@@ -37,15 +38,18 @@ def is_recorded(source: Source) -> bool:
     except (InputError, struct.error):
         return False
     end = min(header.data_end, header.data_start + _LOOKED_AT)
-    return any(kind in _COUNTS for _, kind, _ in records_of(source, header, end, Notes()))
+    for _, kind, _ in records_of(source, header, end, Notes()):
+        if kind in _COUNTS or kind in _OF_EVENTS:  # a pipe is not waited for longer than it must be
+            return kind in _COUNTS
+    return False
 
 
 def read_recorded(source: Source) -> list[TableSet]:
     """Read the counts of `perf stat record`: one set. InputError: there are none, or the header is damaged."""
-    if source.size > _MOST_BYTES:
+    if source.is_longer(_MOST_BYTES):
         raise InputError(
             source.path,
-            f"expected at most {_MOST_BYTES:,} bytes of `perf stat record`, found {source.size:,}",
+            f"expected at most {_MOST_BYTES:,} bytes of `perf stat record`, found more",
             hint="print it with: perf stat -x, report -i FILE",
         )
     header = read_file_header(source)

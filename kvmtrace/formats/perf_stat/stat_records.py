@@ -76,7 +76,10 @@ def records_of(source: Source, header: FileHeader, end: int, notes: Notes) -> It
     """Yield place, type and content of each record."""
     at = header.data_start
     while at + RECORD_HEADER_SIZE <= end:
-        kind, _, size = struct.unpack(header.order + "IHH", source.read_at(at, RECORD_HEADER_SIZE))
+        raw = source.read_at(at, RECORD_HEADER_SIZE)
+        if len(raw) < RECORD_HEADER_SIZE:  # the end of a pipe, which nobody knew before
+            return
+        kind, _, size = struct.unpack(header.order + "IHH", raw)
         record = source.read_at(at, size)
         if size < RECORD_HEADER_SIZE or len(record) < size:
             notes.add(Note(f"offset {at}", f"expected a record, found a size of {size} bytes: the rest is not read"))
