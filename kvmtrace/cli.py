@@ -22,6 +22,7 @@ from kvmtrace.commands import (
     report,
     runs,
     sql,
+    watch,
     whatif,
 )
 from kvmtrace.commands.output import stop_writing
@@ -59,6 +60,7 @@ def _options(
 
 app.command("record", context_settings=record.CONTEXT)(record.record)
 app.command("ingest")(ingest.ingest)
+app.command("watch", cls=watch.WatchCommand)(watch.watch)
 app.command("formats")(formats.formats)
 app.command("generate")(generate.generate)
 app.command("models")(models.models)

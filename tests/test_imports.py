@@ -22,7 +22,15 @@ def loaded_by(statement: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--version"], ["ingest", "--help"], ["report", "--help"], ["query", "--help"], ["models", "--help"]]
+    "arguments",
+    [
+        ["--version"],
+        ["ingest", "--help"],
+        ["report", "--help"],
+        ["query", "--help"],
+        ["models", "--help"],
+        ["watch", "--help"],
+    ],
 )
 def test_help_of_a_command_loads_no_heavy_library(arguments: list[str]) -> None:
     loaded = loaded_by(f"from kvmtrace.cli import run; assert run({arguments!r}) == 0")
