@@ -41,7 +41,7 @@ class Database:
         self._catalogue = catalogue
         self._views = Views(catalogue)
         self._connection = duckdb.connect(str(path), config=_SETTINGS)
-        folder = literal(str(catalogue.store)), literal(without_wildcards(catalogue.store)), literal(f"{path}.")
+        folder = literal(str(catalogue.store)), literal(without_wildcards(catalogue.store))
         self._connection.execute(f"SET temp_directory = {literal(f'{path}.tmp')}")
         self._connection.execute(f"SET allowed_directories = [{', '.join(folder)}]")
         self._connection.execute("SET enable_external_access = false")
@@ -94,4 +94,5 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": False,
     "allow_community_extensions": False,
     "python_enable_replacements": False,
+    "storage_compatibility_version": "v1.0.0",  # older programs open it too
 }
