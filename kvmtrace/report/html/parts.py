@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 Spec = dict[str, Any]
-"""A Vega-Lite specification without its width, colours of the page and `$schema`, which the page adds."""
+"""A Vega-Lite specification without its width, colours of the page and `$schema`, which the page adds.
+
+Colours are the page's own, light and dark: `"scale": {"range": "category"}` takes the eight of `page.css` in order (the
+last one, grey, is for the others together), and a mark's colour is one of them by name: `"var(--c0)"` to
+`"var(--c7)"`, `"var(--ink)"`, `"var(--quiet)"`, `"var(--loss)"`.
+A parameter `{"name": "zoom", "select": {"type": "interval", "encodings": ["x"]}, "bind": "scales"}` is zoomed by
+buttons too. With `Chart.series`, `{"name": "shown", "value": [names]}` holds the names whose buttons are pressed.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +22,13 @@ class Text:
 
     sentences: tuple[str, ...]
     warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Names and values, a line each."""
+
+    pairs: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +51,15 @@ class DataTable:
 
 
 @dataclass(frozen=True, slots=True)
+class Series:
+    """A button that shows or hides what bears its name: a colour of the page, and a line's dashes where it has some."""
+
+    name: str
+    color: int  # 0 to 7, as in `Spec`
+    dash: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Chart:
     """A chart, and in words what it shows, for those who do not see it."""
 
@@ -44,9 +67,18 @@ class Chart:
     description: str
     spec: Spec
     table: DataTable | None = None  # the same figures as a table, folded in below
+    series: tuple[Series, ...] = ()  # instead of a legend
 
 
-Part = Text | DataTable | Chart
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Parts that are hidden until the reader opens them."""
+
+    title: str
+    parts: tuple[Part, ...]
+
+
+Part = Text | Facts | DataTable | Chart | Fold
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +88,7 @@ class Section:
     name: str  # of the anchor: letters, digits and hyphens
     heading: str
     parts: tuple[Part, ...]
+    sections: tuple[Section, ...] = ()  # with headings of the next level
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,78 @@
+"""Lays a page out as one HTML file that stands alone: it asks no network for anything, and says so to the browser."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jinja2
+from markupsafe import Markup
+
+from kvmtrace.report.html import scripts
+from kvmtrace.report.html.parts import Chart, DataTable, Facts, Fold, Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kvmtrace.report.html.parts import Page, Part, Section
+
+_FOLDER = Path(__file__).parent
+_KINDS = {Text: "text", Facts: "facts", DataTable: "table", Chart: "chart", Fold: "fold"}
+
+
+def render(page: Page) -> str:
+    """Return the HTML of `page`. Every text of it is escaped; only the scripts written here run.
+
+    The scripts of libraries are in it where something needs them: DataTables for tables, Vega for charts.
+    """
+    parts = list(_all_parts(page.sections))
+    used = [scripts.own(_FOLDER / "theme.js")]
+    behind = [
+        *([scripts.data_tables()] if any(isinstance(part, DataTable) for part in parts) else []),
+        *([scripts.vega()] if any(isinstance(part, Chart) for part in parts) else []),
+        scripts.own(_FOLDER / "page.js"),
+    ]
+    return _template().render(
+        page=page,
+        style=Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),  # noqa: S704 - ours
+        head_scripts=[Markup(script) for script in used],  # noqa: S704 - ours and the libraries'
+        scripts=[Markup(script) for script in behind],  # noqa: S704
+        policy=scripts.policy([*used, *behind]),
+    )
+
+
+def _all_parts(sections: Iterable[Section]) -> Iterable[Part]:
+    for section in sections:
+        yield from _opened(section.parts)
+        yield from _all_parts(section.sections)
+
+
+def _opened(parts: Iterable[Part]) -> Iterable[Part]:
+    for part in parts:
+        yield part
+        if isinstance(part, Fold):
+            yield from _opened(part.parts)
+        if isinstance(part, Chart) and part.table is not None:
+            yield part.table
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False, "ensure_ascii": True}
+    environment.filters["kind"] = lambda part: _KINDS[type(part)]
+    environment.filters["ordered"] = _ordered
+    return environment.get_template("page.html.jinja")
+
+
+def _ordered(table: DataTable) -> list[bool]:
+    """Tell which columns are sorted by numbers: those of numbers, and names that say by what."""
+    columns = range(len(table.headings))
+    return [column >= table.names or any(row[column].order is not None for row in table.rows) for column in columns]
