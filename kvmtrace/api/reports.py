@@ -55,6 +55,14 @@ class Report(Shown):
         return machine.to_json(self.summaries)
 
 
+@dataclass(frozen=True)
+class Page:
+    """The page that `kvmtrace report --format html` writes: one file that asks no network for anything."""
+
+    html: str
+    summaries: tuple[Summary, ...]  # what it tells of, in plain numbers
+
+
 def choice(by: str | Sequence[str], *, with_idle: bool, exact: bool, distribution_by_reason: bool) -> Choice:
     """Return what is asked of a report. UsageError: exits are not told apart by that."""
     return Choice(keys(by), with_idle=with_idle, exact=exact, distribution_by_reason=distribution_by_reason)
@@ -64,3 +72,14 @@ def report(connection: StoreConnection, manifests: Sequence[Manifest], asked: Ch
     """Return the report of runs."""
     label = connection.catalogue.label
     return Report(tuple(read_summary(connection, each, label(each.run_id), asked) for each in manifests))
+
+
+def page(connection: StoreConnection, manifests: Sequence[Manifest], asked: Choice) -> Page:
+    """Return the report of runs as an HTML page."""
+    from kvmtrace.report.html import report as html_report
+    from kvmtrace.report.html.page import render
+    from kvmtrace.report.html.run_figures import read_figures
+
+    label = connection.catalogue.label
+    runs = [read_figures(connection, each, label(each.run_id), asked) for each in manifests]
+    return Page(render(html_report.page(runs)), tuple(each.summary for each in runs))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from kvmtrace.api.comparison import ComparisonResult
-    from kvmtrace.api.reports import Report
+    from kvmtrace.api.reports import Page, Report
     from kvmtrace.api.whatif import WhatIfResult
     from kvmtrace.store.manifest import Manifest
 
@@ -184,6 +184,21 @@ class Store:
 
         choice = reports.choice(by, with_idle=with_idle, exact=exact, distribution_by_reason=distribution_by_reason)
         return reports.report(self.connection, self._manifests(run), choice)
+
+    def page(
+        self,
+        run: RunNames = None,
+        *,
+        by: str | Sequence[str] = "reason",
+        with_idle: bool = False,
+        exact: bool = False,
+        distribution_by_reason: bool = False,
+    ) -> Page:
+        """Report runs as an HTML page of tables and charts, as `kvmtrace report --format html` does; else as `report`."""
+        from kvmtrace.api import reports
+
+        choice = reports.choice(by, with_idle=with_idle, exact=exact, distribution_by_reason=distribution_by_reason)
+        return reports.page(self.connection, self._manifests(run), choice)
 
     def compare(
         self,

@@ -5,12 +5,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kvmtrace.commands.options import DEFAULT_STORE, ForceOption, FormatOption, OutputOption, StoreOption
-from kvmtrace.commands.output import can_write, check_outputs, say, terminal_width, warn, write_output
+from kvmtrace.commands.options import DEFAULT_STORE, ForceOption, OutputOption, ReportFormatOption, StoreOption
+from kvmtrace.commands.output import (
+    can_write,
+    check_outputs,
+    check_page,
+    say,
+    terminal_width,
+    warn,
+    write_output,
+    write_page,
+)
 from kvmtrace.commands.stored import opened
 from kvmtrace.errors import UsageError
 from kvmtrace.exit_keys import By
-from kvmtrace.report.tables import TableFormat
+from kvmtrace.report.tables import ReportFormat
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +60,7 @@ def compare(
         list[str] | None,
         typer.Option("--claim", metavar="CLAIM", help='Put to the test: "ratio(kvm_exit / kvm_inj_virq) <= 0.55".'),
     ] = None,
-    report_format: FormatOption = TableFormat.TEXT,
+    report_format: ReportFormatOption = ReportFormat.TEXT,
     output: OutputOption = None,
     force: ForceOption = False,
     plot: Annotated[
@@ -61,6 +70,8 @@ def compare(
 ) -> None:
     """Compare runs before and after: what changed, what made the change, and how sure that is."""
     check_outputs(output, plot, force=force)
+    if report_format is ReportFormat.HTML:
+        check_page(output)
     if plot is not None:
         from kvmtrace.report import comparison_figure
         from kvmtrace.report.figure_style import file_format
@@ -81,7 +92,10 @@ def compare(
     text = _render(comparison, report_format, to_terminal=output is None)
     if plot is not None:  # first, as there may be nothing to draw: no half of the answer then
         comparison_figure.save(comparison, plot, force=force)
-    write_output(text, output, force=force)
+    if report_format is ReportFormat.HTML:
+        write_page(text, output, force=force)
+    else:
+        write_output(text, output, force=force)
 
 
 def _share(text: str, option: str) -> float:
@@ -102,24 +116,29 @@ def _level(text: str) -> float:
     return level
 
 
-def _render(comparison: "Comparison", report_format: TableFormat, *, to_terminal: bool) -> str:
+def _render(comparison: "Comparison", report_format: ReportFormat, *, to_terminal: bool) -> str:
     from kvmtrace.report import comparison as words
 
     unicode = not to_terminal or can_write(_OWN_SIGNS)
     match report_format:
-        case TableFormat.CSV:
+        case ReportFormat.CSV:
             from kvmtrace.report import comparison_machine
 
             _say_beside(comparison)
             return comparison_machine.to_csv(comparison)
-        case TableFormat.JSON:
+        case ReportFormat.JSON:
             from kvmtrace.report import comparison_machine
 
             return comparison_machine.to_json(comparison)
-        case TableFormat.MARKDOWN:
+        case ReportFormat.MARKDOWN:
             from kvmtrace.report import markdown
 
             return markdown.lay_out(words.document(comparison), unicode=unicode)
+        case ReportFormat.HTML:
+            from kvmtrace.report.html import comparison as html_comparison
+            from kvmtrace.report.html.page import render
+
+            return render(html_comparison.page(comparison))
     from kvmtrace.report import text
 
     width = terminal_width() if to_terminal else None

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from kvmtrace.errors import UsageError
-from kvmtrace.report.tables import TableFormat
+from kvmtrace.report.tables import ReportFormat, TableFormat
 from kvmtrace.store.manifest import DEFAULT_FOLDER, FOLDER_VARIABLE
 
 DEFAULT_STORE = Path(DEFAULT_FOLDER)
@@ -15,6 +15,7 @@ StoreOption = Annotated[
     Path, typer.Option("--store", metavar="DIR", envvar=FOLDER_VARIABLE, help="Folder of the store.")
 ]
 FormatOption = Annotated[TableFormat, typer.Option("--format", help="How the table is written.")]
+ReportFormatOption = Annotated[ReportFormat, typer.Option("--format", help="How the report is written.")]
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE, not to standard output.")
 ]

@@ -64,6 +64,21 @@ def check_outputs(output: Path | None, plot: Path | None, *, force: bool) -> Non
             raise UsageError(f"{path}: there is no folder {path.parent}")
 
 
+def check_page(output: Path | None) -> None:
+    """UsageError: a page, which is for a browser, would be written to a terminal."""
+    if output is None and sys.stdout.isatty():
+        raise UsageError("--format html: expected a file or a pipe, found a terminal", hint="-o report.html")
+
+
+def write_page(html: str, output: Path | None, *, force: bool) -> None:
+    """Write a page as `write_output` does; it says of itself that it is UTF-8, whatever the terminal is."""
+    if output is None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(html.encode())
+    else:
+        write_output(html, output, force=force)
+
+
 def write_output(text: str, output: Path | None, *, force: bool) -> None:
     """Write `text` to the file `output`, or to standard output where that is None. StoreError: it cannot be written."""
     if output is None:

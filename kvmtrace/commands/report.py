@@ -5,11 +5,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kvmtrace.commands.options import DEFAULT_STORE, ForceOption, FormatOption, OutputOption, StoreOption
-from kvmtrace.commands.output import can_write, check_outputs, say, terminal_width, warn, write_output
+from kvmtrace.commands.options import DEFAULT_STORE, ForceOption, OutputOption, ReportFormatOption, StoreOption
+from kvmtrace.commands.output import (
+    can_write,
+    check_outputs,
+    check_page,
+    say,
+    terminal_width,
+    warn,
+    write_output,
+    write_page,
+)
 from kvmtrace.commands.stored import opened
 from kvmtrace.exit_keys import By
-from kvmtrace.report.tables import TableFormat
+from kvmtrace.report.tables import ReportFormat
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +36,7 @@ def report(
     by: Annotated[
         list[By] | None, typer.Option("--by", help="What exits are told apart by; repeatable. [default: reason]")
     ] = None,
-    report_format: FormatOption = TableFormat.TEXT,
+    report_format: ReportFormatOption = ReportFormat.TEXT,
     output: OutputOption = None,
     force: ForceOption = False,
     plot: Annotated[
@@ -38,7 +47,11 @@ def report(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Report the exits of runs: how many, how often, how long they kept the guest waiting."""
+    from kvmtrace.api.reports import Page
+
     check_outputs(output, plot, force=force)
+    if report_format is ReportFormat.HTML:
+        check_page(output)
     if plot is not None:
         from kvmtrace.report import figure_style, figures
 
@@ -48,31 +61,34 @@ def report(
         if not run:
             latest = store_at_hand.manifest()
             say(f"run {latest.run_id} ({latest.source.title}), the latest")
-        summaries = store_at_hand.report(
-            run or None, by=keys, with_idle=with_idle, exact=exact, distribution_by_reason=plot is not None
-        ).summaries
+        read = store_at_hand.page if report_format is ReportFormat.HTML else store_at_hand.report
+        answer = read(run or None, by=keys, with_idle=with_idle, exact=exact, distribution_by_reason=plot is not None)
+    summaries = answer.summaries
+    text = answer.html if isinstance(answer, Page) else _render(summaries, report_format, to_terminal=output is None)
     if by and any(summary.exits is None for summary in summaries):
         say("--by tells exits apart; runs without exits are reported as they are")
-    text = _render(summaries, report_format, to_terminal=output is None)
     if plot is not None:  # first, as there may be nothing to draw: no half of the answer then
         figures.save(summaries, plot, force=force)
-    write_output(text, output, force=force)
+    if report_format is ReportFormat.HTML:
+        write_page(text, output, force=force)
+    else:
+        write_output(text, output, force=force)
 
 
-def _render(summaries: "Sequence[Summary]", report_format: TableFormat, *, to_terminal: bool) -> str:
+def _render(summaries: "Sequence[Summary]", report_format: ReportFormat, *, to_terminal: bool) -> str:
     unicode = not to_terminal or can_write(_OWN_SIGNS)
     match report_format:
-        case TableFormat.CSV:
+        case ReportFormat.CSV:
             from kvmtrace.report import machine, wording
 
             for summary in summaries:
                 warn(wording.warnings(summary))
             return machine.to_csv(summaries)
-        case TableFormat.JSON:
+        case ReportFormat.JSON:
             from kvmtrace.report import machine
 
             return machine.to_json(summaries)
-        case TableFormat.MARKDOWN:
+        case ReportFormat.MARKDOWN:
             from kvmtrace.report import markdown
 
             return markdown.render(summaries, unicode=unicode)

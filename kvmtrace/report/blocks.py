@@ -30,6 +30,7 @@ class Table:
     names: int  # so many columns from the left are names, the rest are numbers
     parts: tuple[int, ...] = ()  # columns of each part that a narrow layout may show apart, without the names
     totals: int = 0  # so many rows from the end are totals
+    orders: tuple[tuple[float | None, ...], ...] = ()  # what each cell is sorted by, where a layout sorts
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +57,23 @@ class Column(NamedTuple):
 
     heading: str
     cell: Callable[[Row], str]
+    order: str | None = None  # which number of the row it is sorted by; None: by what it shows
 
 
 def table(
     title: str, columns: Sequence[Column], rows: Sequence[Row], *, names: int, parts: tuple[int, ...] = ()
 ) -> Table:
     """Return the table of `rows`; `names` and `parts` as in `Table`."""
-    cells = tuple(tuple(cell(row) for _, cell in columns) for row in rows)
-    return Table(title, tuple(heading for heading, _ in columns), cells, names, parts)
+    cells = tuple(tuple(column.cell(row) for column in columns) for row in rows)
+    orders = tuple(tuple(_order(row, column.order) for column in columns) for row in rows)
+    return Table(title, tuple(column.heading for column in columns), cells, names, parts, orders=orders)
+
+
+def _order(row: Row, name: str | None) -> float | None:
+    value = None if name is None else row[name]
+    return value if isinstance(value, int | float) else None
 
 
 def number(heading: str, name: str, readable_number: Callable[[Any], str]) -> Column:
     """Return the column of one number of the rows."""
-    return Column(heading, lambda row: readable_number(row[name]))
+    return Column(heading, lambda row: readable_number(row[name]), name)

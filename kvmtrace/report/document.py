@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def document(summary: Summary) -> list[Block]:
     """Return what a report says of one run, in reading order. Names of the recording are made printable."""
-    blocks: list[Block] = [_facts(summary)]
+    blocks: list[Block] = [facts(summary)]
     warnings = wording.warnings(summary)
     if warnings:
         blocks.append(Sentences(tuple(map(printable, warnings)), warning=True))
@@ -38,12 +38,13 @@ def document(summary: Summary) -> list[Block]:
     return blocks
 
 
-def _facts(summary: Summary) -> Facts:
+def facts(summary: Summary) -> Facts:
+    """Return what is known of how a run was made."""
     manifest, source, label = summary.manifest, summary.manifest.source, summary.label
     names = [label.label or "", *(f"{key}={value}" for key, value in label.tags.items())]
     host = [manifest.host.get(name) for name in ("hostname", "kernel", "arch", "cpu")]
     unrecorded = "not recorded" if manifest.kind == "recording" else None  # figures tell nothing of these
-    facts = {
+    told = {
         "label": ", ".join(filter(None, names)),
         "source": f"{source.title} ({source.format}, {wording.of(source.size_bytes, 'byte')})",
         "part": source.part_label,
@@ -62,7 +63,7 @@ def _facts(summary: Summary) -> Facts:
         "interrupts": _injected(summary),
     }
     return Facts(
-        f"Run {printable(manifest.run_id)}", tuple((name, printable(text)) for name, text in facts.items() if text)
+        f"Run {printable(manifest.run_id)}", tuple((name, printable(text)) for name, text in told.items() if text)
     )
 
 
@@ -96,20 +97,24 @@ def _injected(summary: Summary) -> str | None:
     return f"{ratio} exits per injected interrupt ({readable.count(injected)} kvm_inj_virq)"
 
 
-def _exits(summary: Summary, exits: ExitTable) -> Iterator[Block]:
+def exit_tables(summary: Summary, exits: ExitTable) -> Iterator[tuple[Table, Table | None]]:
+    """Yield for each section its table, and the one of where its time went, None where nothing of it was recorded."""
     rows = list(exit_rows(summary, exits))
     by = " and ".join(BY_WORDS[by] for by in exits.by)
     start = 0
     for section in exits.sections:
         end = start + len(section.groups) + 1
         title = f"{'Idle exits' if section.idle else 'Exits'} by {by}"
-        yield _exit_table(title, exits, section, rows[start:end])
         split = split_table(
             f"Where the time went: {title[0].lower()}{title[1:]}", _name_columns(exits), rows[start:end]
         )
-        if split is not None:
-            yield split
+        yield _exit_table(title, exits, section, rows[start:end]), split
         start = end
+
+
+def _exits(summary: Summary, exits: ExitTable) -> Iterator[Block]:
+    for table_and_split in exit_tables(summary, exits):
+        yield from filter(None, table_and_split)
     yield Sentences(tuple(map(printable, wording.footnotes(summary))))
     if summary.distribution:
         bins = histogram.bins(summary.distribution)
@@ -146,7 +151,7 @@ def _exit_table(title: str, exits: ExitTable, section: Section, rows: Sequence[R
 
 
 def _name_columns(exits: ExitTable) -> list[Column]:
-    return [Column(BY_WORDS[by], _NAMES[by]) for by in exits.by]
+    return [Column(BY_WORDS[by], _NAMES[by], _NUMBERED.get(by)) for by in exits.by]
 
 
 def _name(column: str) -> Callable[[Row], str]:
@@ -178,6 +183,7 @@ _NAMES: dict[By, Callable[[Row], str]] = {
     By.VM: _name("vm_id"),
     By.CPU: _name("cpu"),
 }
+_NUMBERED = {By.VCPU: "vcpu", By.CPU: "cpu"}
 
 
 def _tracepoints(summary: Summary) -> Iterator[Block]:
@@ -208,7 +214,7 @@ def _counters(summary: Summary) -> Iterator[Block]:
     columns: list[Column] = [
         *([Column("scope", _scope)] if "scope" in known else []),
         Column("event", _name("event")),
-        Column("value", _value),
+        Column("value", _value, "value"),
         *([Column("unit", lambda row: printable(str(row["unit"] or "")))] if "unit" in known else []),
         *([number("per second", "rate_per_s", readable.fixed)] if "rate_per_s" in known else []),
         *(
@@ -218,7 +224,7 @@ def _counters(summary: Summary) -> Iterator[Block]:
         ),
         *([number("± SE %", "stderr_share", readable.percent)] if "stderr_share" in known else []),
         *([number("ran %", "running_share", readable.percent)] if "running_share" in known else []),
-        *([Column("intervals", _intervals)] if intervals else []),
+        *([Column("intervals", _intervals, "counted_rows")] if intervals else []),
     ]
     yield table("Counters", columns, rows, names=2 if "scope" in known else 1)
     if footnotes := wording.footnotes(summary):

@@ -29,6 +29,16 @@ class TableFormat(StrEnum):
     JSON = "json"
 
 
+class ReportFormat(StrEnum):
+    """How a report is written: a table's formats, and a page of charts and tables."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    CSV = "csv"
+    JSON = "json"
+    HTML = "html"
+
+
 def render(result: Result, table_format: TableFormat) -> str:
     """Return the table, with a newline after its last line.
 

@@ -46,9 +46,9 @@
         info: paged,
         language: { search: "Filter", emptyTable: "No rows", zeroRecords: "No row has that" },
         layout: {
-          topStart: "search",
-          topEnd: paged ? "pageLength" : null,
-          bottomStart: paged ? "info" : null,
+          topStart: null,
+          topEnd: "search",
+          bottomStart: paged ? ["info", "pageLength"] : null,
           bottomEnd: paged ? "paging" : null,
         },
         lengthMenu: [SHOWN_ROWS, 100, { label: "all", value: -1 }],
@@ -65,6 +65,12 @@
       scroller.before(container);
       table.before(scroller);
       scroller.append(table);
+      const shown = document.createElement("span");
+      shown.className = "table-title";
+      shown.setAttribute("aria-hidden", "true"); // the caption is read
+      shown.textContent = title;
+      container.querySelector(".dt-search").closest(".dt-layout-row").prepend(shown);
+      table.caption.classList.add("hidden-caption");
       sortable.push(made);
     }
   }

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jinja2
-from markupsafe import Markup
 
 from kvmtrace.report.html import scripts
 from kvmtrace.report.html.parts import Chart, DataTable, Facts, Fold, Text
@@ -27,7 +26,7 @@ def render(page: Page) -> str:
     The scripts of libraries are in it where something needs them: DataTables for tables, Vega for charts.
     """
     parts = list(_all_parts(page.sections))
-    used = [scripts.own(_FOLDER / "theme.js")]
+    before = [scripts.own(_FOLDER / "theme.js")]
     behind = [
         *([scripts.data_tables()] if any(isinstance(part, DataTable) for part in parts) else []),
         *([scripts.vega()] if any(isinstance(part, Chart) for part in parts) else []),
@@ -35,10 +34,10 @@ def render(page: Page) -> str:
     ]
     return _template().render(
         page=page,
-        style=Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),  # noqa: S704 - ours
-        head_scripts=[Markup(script) for script in used],  # noqa: S704 - ours and the libraries'
-        scripts=[Markup(script) for script in behind],  # noqa: S704
-        policy=scripts.policy([*used, *behind]),
+        style=(_FOLDER / "page.css").read_text(encoding="utf-8"),
+        scripts_before=before,
+        scripts_behind=behind,
+        policy=scripts.policy([*before, *behind]),
     )
 
 
