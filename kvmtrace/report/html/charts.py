@@ -73,9 +73,10 @@ class Reasons(NamedTuple):
         named = [Series(name_of(reason), n, _DASHES[n]) for n, reason in enumerate(self.named)]
         return (*named, Series(OTHERS, _NAMED, _DASHES[_NAMED])) if self.others else tuple(named)
 
-    def used(self, names: Container[str]) -> tuple[Series, ...]:
-        """Return the buttons of a chart that has only the series `names`."""
-        return tuple(each for each in self.series if each.name in names)
+    def used(self, names: Container[str], *, dashed: bool = True) -> tuple[Series, ...]:
+        """Return the buttons of a chart that has only the series `names`; bars have no dashes."""
+        used = (each for each in self.series if each.name in names)
+        return tuple(each if dashed else Series(each.name, each.color) for each in used)
 
 
 def color_of(field: str, series: Sequence[Series]) -> Spec:

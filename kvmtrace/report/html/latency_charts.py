@@ -40,7 +40,7 @@ def counts_chart(distribution: Sequence[Bucket], reasons: Reasons, which: str) -
         exits[_step((bucket.low_ns + bucket.high_ns) / 2, _BARS_PER_OCTAVE), reasons.series_of(bucket.reason)] += (
             bucket.n
         )
-    series = reasons.used({name for _, name in exits})
+    series = reasons.used({name for _, name in exits}, dashed=False)
     places = {each.name: n for n, each in enumerate(series)}
     values = [_bar(bar, n) | {"reason": name, "place": places[name]} for (bar, name), n in sorted(exits.items())]
     axis = latency_scale("x", values[0]["low"], values[-1]["high"])

@@ -116,12 +116,11 @@
     const both = [middle - half, middle + half];
     return log ? both.map(Math.exp) : both;
   };
-  const zoomButtons = (figure, view, spec, title) => {
+  const zoomButtons = (drawing, view, signal, title) => {
     const bar = document.createElement("div");
     bar.className = "zoom";
     bar.setAttribute("role", "group");
     bar.setAttribute("aria-label", `Zoom: ${title}`);
-    const signal = zoomed(view);
     for (const [text, says, factor, shift] of [
       ["+", "Zoom in", 0.5, 0], ["\u2212", "Zoom out", 2, 0], ["\u2190", "Move left", 1, -0.25], ["\u2192", "Move right", 1, 0.25],
       ["all", "Show all", null, 0],
@@ -137,7 +136,7 @@
       });
       bar.append(button);
     }
-    figure.querySelector(".drawing").before(bar);
+    drawing.before(bar);
   };
   const toggles = (figure, view) => {
     const group = figure.querySelector(".series");
@@ -173,7 +172,8 @@
     });
     views.set(figure, view);
     figure.classList.add("drawn");
-    if (spec.params?.some((each) => each.name === "zoom")) zoomButtons(figure, view, spec, title);
+    const signal = zoomed(view);
+    if (signal) zoomButtons(drawing, view, signal, title);
     toggles(figure, view);
   };
   const figures = [...document.querySelectorAll("figure.chart")];

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kvmtrace.report.html.parts import Page, Part, Section
 
 _FOLDER = Path(__file__).parent
+_LONGEST_WORD = 28  # of a name, which columns are as wide as; a longer one is broken
 _KINDS = {Text: "text", Facts: "facts", DataTable: "table", Chart: "chart", Fold: "fold"}
 
 
@@ -68,6 +69,7 @@ def _template() -> jinja2.Template:
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False, "ensure_ascii": True}
     environment.filters["kind"] = lambda part: _KINDS[type(part)]
     environment.filters["ordered"] = _ordered
+    environment.tests["long"] = _is_long
     return environment.get_template("page.html.jinja")
 
 
@@ -75,3 +77,7 @@ def _ordered(table: DataTable) -> list[bool]:
     """Tell which columns are sorted by numbers: those of numbers, and names that say by what."""
     columns = range(len(table.headings))
     return [column >= table.names or any(row[column].order is not None for row in table.rows) for column in columns]
+
+
+def _is_long(text: str) -> bool:
+    return len(text) > _LONGEST_WORD and max(map(len, text.split()), default=0) > _LONGEST_WORD

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kvmtrace.store.manifest import Lost, Manifest
 
 _HEIGHT = 300
+_MARK_HEIGHT = 7
 _LISTED_LOSSES = 200
 
 
@@ -44,17 +45,23 @@ def rate_chart(counts: Sequence[BlockCount], reasons: Reasons, manifest: Manifes
     losses = _loss_values(manifest.lost, start_ns, length_ns)
     if losses:
         layers.insert(0, _losses(losses))
+    suspects = _suspect_values(counts, block_s)
+    if suspects:
+        layers.append(_suspects(suspects))
     spec = {
         "height": _HEIGHT,
         "params": [shown(series)],
         "layer": layers,
         "resolve": {"scale": {"color": "independent"}},
     }
-    told = "Shaded: times in which the recorder lost events; rates there are too low. " if losses else ""
+    shaded = "Shaded: from the first to the last loss that was told of a CPU; rates there are too low. "
+    told = shaded if losses else ""
     if not manifest.lost:
         told = "Nothing was lost, as far as the recording tells. "
     elif any(lost.first_ts_ns is None for lost in manifest.lost):
         told += "When some were lost is not recorded. "
+    if suspects:
+        told += "Marks at the top: exits there are suspect, as events may be missing inside. "
     which = "Exits, idle ones too," if with_idle else "Exits, without idle ones,"
     return Chart(
         "Exits per second",
@@ -104,9 +111,9 @@ def _losses(losses: list[dict[str, Any]]) -> Spec:
         "mark": {
             "type": "rect",
             "fill": "var(--loss)",
-            "fillOpacity": 0.22,
+            "fillOpacity": 0.1,
             "stroke": "var(--loss)",  # a moment is seen, too
-            "strokeOpacity": 0.5,
+            "strokeOpacity": 0.4,
             "clip": True,
             "aria": False,
         },
@@ -120,6 +127,31 @@ def _losses(losses: list[dict[str, Any]]) -> Spec:
             ],
         },
     }
+
+
+def _suspects(values: list[dict[str, Any]]) -> Spec:
+    return {
+        "data": {"values": values},
+        "mark": {"type": "rect", "fill": "var(--loss)", "clip": True, "aria": False},
+        "encoding": {
+            "x": {"field": "from_s", "type": "quantitative"},
+            "x2": {"field": "to_s"},
+            "y": {"value": 0},
+            "y2": {"value": _MARK_HEIGHT},
+            "tooltip": [{"field": "suspect", "format": ",", "title": "suspect exits"}],
+        },
+    }
+
+
+def _suspect_values(counts: Sequence[BlockCount], block_s: float) -> list[dict[str, Any]]:
+    suspects: Counter[int] = Counter()
+    for each in counts:
+        suspects[each.block] += each.suspect
+    return [
+        {"from_s": round(block * block_s, 9), "to_s": round((block + 1) * block_s, 9), "suspect": n}
+        for block, n in sorted(suspects.items())
+        if n
+    ]
 
 
 def _loss_values(lost: Sequence[Lost], start_ns: int, length_ns: int) -> list[dict[str, Any]]:
