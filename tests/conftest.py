@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from browser import chromium  # noqa: F401 - a fixture
 from ingested import IngestedRecordings
 
 if TYPE_CHECKING:

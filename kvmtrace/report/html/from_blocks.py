@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kvmtrace.report.blocks import Block
     from kvmtrace.report.html.parts import Part
 
-MOST_ROWS = 250
+MOST_ROWS = 200
 
 
 def from_blocks(blocks: Iterable[Block]) -> Iterator[Part]:

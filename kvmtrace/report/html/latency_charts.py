@@ -152,16 +152,8 @@ def share_chart(distribution: Sequence[Bucket], reasons: Reasons, which: str) ->
 def heat_chart(bands: Sequence[BandCount], length_ns: int, which: str) -> Chart:
     """Return the map of when exits took how long; `length_ns` is the length of the recording."""
     block_s = length_ns / BLOCKS / 1e9
-    values = [
-        {
-            "from_s": round(each.block * block_s, 9),
-            "to_s": round((each.block + 1) * block_s, 9),
-            "low": round(2 ** (each.band / 2), 1),
-            "high": round(2 ** ((each.band + 1) / 2), 1),
-            "exits": each.n,
-        }
-        for each in bands
-    ]
+    # There may be thousands of cells: the page works out what follows from their place.
+    values = [{"block": each.block, "band": each.band, "exits": each.n} for each in bands]
     lowest, highest = min(each.band for each in bands), max(each.band for each in bands)
     scale = latency_scale("y", 2 ** (lowest / 2), 2 ** ((highest + 1) / 2))
     took = f"{duration_expression('datum.low')} + ' to ' + {duration_expression('datum.high')}"
@@ -169,6 +161,10 @@ def heat_chart(bands: Sequence[BandCount], length_ns: int, which: str) -> Chart:
         "data": {"values": values},
         "height": _HEIGHT,
         "transform": [
+            {"calculate": f"datum.block * {block_s!r}", "as": "from_s"},
+            {"calculate": f"(datum.block + 1) * {block_s!r}", "as": "to_s"},
+            {"calculate": "pow(2, datum.band / 2)", "as": "low"},
+            {"calculate": "pow(2, (datum.band + 1) / 2)", "as": "high"},
             {"calculate": took, "as": "took"},
             {"calculate": "format(datum.from_s, '.6~f') + ' s to ' + format(datum.to_s, '.6~f') + ' s'", "as": "when"},
         ],

@@ -44,14 +44,14 @@
           { targets: "number", orderSequence: ["desc", "asc", ""] },
         ],
         info: paged,
-        language: { search: "Filter", emptyTable: "No rows", zeroRecords: "No row has that" },
+        language: { search: "Filter", lengthLabels: { "-1": "all" }, lengthMenu: "_MENU_ rows a page", emptyTable: "No rows", info: "_START_ to _END_ of _TOTAL_ rows", infoEmpty: "no row", infoFiltered: "(of _MAX_)", zeroRecords: "No row has that" },
         layout: {
           topStart: null,
           topEnd: "search",
           bottomStart: paged ? ["info", "pageLength"] : null,
           bottomEnd: paged ? "paging" : null,
         },
-        lengthMenu: [SHOWN_ROWS, 100, { label: "all", value: -1 }],
+        lengthMenu: [SHOWN_ROWS, 100, -1],
         order: [],
         pageLength: paged ? SHOWN_ROWS : -1,
         paging: paged,
@@ -60,6 +60,7 @@
       const container = made.table().container();
       container.querySelector("input[type=search]").setAttribute("aria-label", `Filter: ${title}`);
       container.querySelector(".dt-length select")?.setAttribute("aria-label", `Rows shown of: ${title}`);
+      container.querySelector(".dt-paging nav")?.setAttribute("aria-label", `Pages of table ${sortable.length + 1}: ${title}`);
       // Only the table scrolls sideways, not what filters it.
       const scroller = container.closest(".table");
       scroller.before(container);

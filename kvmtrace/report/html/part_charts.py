@@ -26,7 +26,7 @@ _PARTS = {
 _COLORS = {"kernel": 0, "userspace": 1, "blocked": 2, "polled": 5, "preempted": 3, "unclear": 7}
 _MOST_REASONS = 16
 _MOST_COLUMNS = 12
-_MOST_VCPUS = 256
+_MOST_VCPUS = 128
 _DRAWN_VCPUS = 64
 _ROW_HEIGHT = 26
 
