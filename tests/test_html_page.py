@@ -10,7 +10,7 @@ import pytest
 from browser import NARROW, WIDE, opened
 from html_samples import HOSTILE, sample_page
 
-from kvmtrace.report.figure_style import COLORS
+from kvmtrace.report.colors import COLORS
 from kvmtrace.report.html import page as layout
 from kvmtrace.report.html import scripts
 from kvmtrace.report.html.page import render

@@ -15,6 +15,7 @@ from kvmtrace.compare.waterfall import Cause, Change, Step, Waterfall
 from kvmtrace.errors import StoreError, UsageError
 from kvmtrace.exit_keys import By
 from kvmtrace.report import comparison_figure
+from kvmtrace.report.comparison_curves import curves
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,8 +60,9 @@ def test_latencies_are_drawn_only_where_exits_are_told_apart_by_reason() -> None
 
 
 def test_a_reason_of_few_exits_has_no_curve() -> None:
-    names = [name for name, _, _ in comparison_figure._curves(recordings())]
-    assert names == ["npf", "$\\frac{\\x1b"]
+    found = curves(recordings(), 5)
+    assert [pair.name for pair in found.pairs] == ["npf", "$\\frac{\\x1b"]
+    assert (found.too_few, found.others) == (1, 0)
 
 
 def test_steps_of_no_time_are_drawn_by_exits() -> None:

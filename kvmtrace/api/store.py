@@ -194,7 +194,7 @@ class Store:
         exact: bool = False,
         distribution_by_reason: bool = False,
     ) -> Page:
-        """Report runs as an HTML page of tables and charts, as `kvmtrace report --format html` does; else as `report`."""
+        """Report runs as an HTML page, as `kvmtrace report --format html` does; parameters and errors of `report`."""
         from kvmtrace.api import reports
 
         choice = reports.choice(by, with_idle=with_idle, exact=exact, distribution_by_reason=distribution_by_reason)

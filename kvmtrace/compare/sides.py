@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from kvmtrace.compare.terms import Term
 
-_EXITS_BEYOND = 5
+EXITS_BEYOND = 5
 """Exits that must lie on either side of a percentile before it has an interval."""
 _SEEDS = {"base": 1, "new": 2}
 """Of the draws: those of the two sides must not move together."""
@@ -158,7 +158,7 @@ def _one_figure(term: Term, side: Side, level: float) -> Estimate:
 def _too_few_exits(term: Term, sides: Sequence[Side]) -> str | None:
     """Say that a percentile has too few exits beyond it to be more than the latency of a few; None: it has enough."""
     for each in percentiles_of(term):
-        needed = math.ceil(_EXITS_BEYOND / min(each.share, 1 - each.share) - 1e-9)
+        needed = math.ceil(EXITS_BEYOND / min(each.share, 1 - each.share) - 1e-9)
         found = [round(side.values(Exits("timed", each.where))[0]) for side in sides]
         if min(found) < needed:
             which = " and ".join(f"{n:,}" for n in found)

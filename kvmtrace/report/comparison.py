@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kvmtrace.report import comparison_footnotes, comparison_waterfall, comparison_words, readable
 from kvmtrace.report.blocks import Sentences, Table
 from kvmtrace.report.comparison_tables import tables
-from kvmtrace.report.printable import printable
+from kvmtrace.report.printable import printable, short
 from kvmtrace.report.wording import listed, of
 
 if TYPE_CHECKING:
@@ -19,14 +19,26 @@ if TYPE_CHECKING:
     from kvmtrace.report.blocks import Block
 
 _RUNS_LISTED = 2
+_LONGEST_TITLE = 50
 
 
 def document(comparison: Comparison) -> list[Block]:
     """Return what a comparison says, in reading order. Names of the recordings are made printable."""
-    return list(_blocks(comparison))
+    return [*what_changed(comparison), *what_made_it(comparison), *tables(comparison), *notes(comparison)]
 
 
-def _blocks(comparison: Comparison) -> Iterator[Block]:
+def title(comparison: Comparison) -> str:
+    """Return what is compared with what, each of them short."""
+    base, new = (short(_side_name(side), _LONGEST_TITLE) for side in (comparison.base, comparison.new))
+    return f"{base} against {new}"
+
+
+def _side_name(side: Side) -> str:
+    return side.runs[0].title if len(side.runs) == 1 else f"{len(side.runs)} runs ({side.runs[0].title}, …)"
+
+
+def what_changed(comparison: Comparison) -> Iterator[Block]:
+    """Give what changed of the whole, what the sides are and in what else they differ, and what was claimed."""
     said = comparison_words.headlines(comparison)
     yield _sentences(said or ["Nothing of the whole is recorded on both sides: see what there is below."])
     yield _sides(comparison)
@@ -34,12 +46,19 @@ def _blocks(comparison: Comparison) -> Iterator[Block]:
         yield _sentences(comparison.warnings, warning=True)
     if comparison.claims:
         yield _sentences([comparison_words.claim(claimed) for claimed in comparison.claims])
+
+
+def what_made_it(comparison: Comparison) -> Iterator[Block]:
+    """Give the steps of the change; where they cannot be told, that they are not."""
     yield from comparison_waterfall.blocks(comparison)
     if comparison.waterfall is None and any(section.quantity == "exits" for section in comparison.sections):
         yield _sentences([f"What made the change is not told per {comparison.options.per.words}."])
-    yield from tables(comparison)
-    if notes := comparison_footnotes.footnotes(comparison):
-        yield _sentences(notes)
+
+
+def notes(comparison: Comparison) -> Iterator[Block]:
+    """Give what stands below the figures."""
+    if said := comparison_footnotes.footnotes(comparison):
+        yield _sentences(said)
 
 
 def _sentences(texts: Iterable[str], *, warning: bool = False) -> Sentences:

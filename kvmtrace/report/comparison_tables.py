@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kvmtrace.exit_keys import By
 from kvmtrace.report import readable
@@ -22,22 +22,44 @@ from kvmtrace.report.printable import printable
 from kvmtrace.stats.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from kvmtrace.compare.comparison import Comparison
     from kvmtrace.compare.lines import Line, Section
     from kvmtrace.exit_keys import Key
 
+_COUNTS = ("base n", "new n")
 LATENCIES = {"mean_ns": "mean", "p50_ns": "p50", "p99_ns": "p99"}
-_Columns = dict[str, "Callable[[Line], str]"]
 
 
-def tables(comparison: Comparison) -> Iterator[Table]:
-    """Give a table for each kind of figure; those of latencies are one, a row for each figure."""
+class _Column(NamedTuple):
+    """What a line shows under a heading, and what that is sorted by; None: by the text."""
+
+    text: Callable[[Line], str]
+    order: Callable[[Line], float | None] | None = None
+
+
+class _Row(NamedTuple):
+    cells: tuple[str, ...]
+    orders: tuple[float | None, ...]
+
+    def without(self, columns: Collection[int]) -> _Row:
+        """Return the row with the cells of `columns` left empty, as the row above has the same."""
+        return self._replace(cells=tuple("" if at in columns else cell for at, cell in enumerate(self.cells)))
+
+
+_Columns = dict[str, _Column]
+
+
+def tables(comparison: Comparison, *, sortable: bool = False) -> Iterator[Table]:
+    """Give a table for each kind of figure; those of latencies are one, a row for each figure.
+
+    sortable: each row says all of its names, wherever it comes to stand.
+    """
     level = comparison.options.level
     for latency, group in groupby(comparison.sections, lambda section: section.quantity in LATENCIES):
         if latency:
-            yield _latencies(list(group), level)
+            yield _latencies(list(group), level, sortable=sortable)
         else:
             yield from (_table(section, level) for section in group if section.lines)
 
@@ -46,13 +68,33 @@ def _table(section: Section, level: float) -> Table:
     columns = _columns(section.lines, level)
     names = [BY_WORDS[by] for by in section.by] or ["figure" if section.quantity == "figure" else "event"]
     if section.quantity == "figure":
-        columns = {"unit": lambda line: printable(scale_of(line)[1]), **columns}
+        columns = {"unit": _Column(lambda line: printable(scale_of(line)[1])), **columns}
     columns = {
-        name: cell for name, cell in columns.items() if any(cell(line) != readable.NONE for line in section.lines)
-    }
-    rows = [(*line_names(line, section), *(cell(line) for cell in columns.values())) for line in section.lines]
+        name: column for name, column in columns.items()
+        if any(column.text(line) != readable.NONE for line in section.lines)
+    }  # fmt: skip
+    rows = [_row(line, section, columns) for line in section.lines]
     title = f"{section.title}{', µs' if section.unit.startswith('ns') else ''}"
-    return Table(title, (*names, *columns), tuple(rows), len(names) + ("unit" in columns), _parts(columns))
+    return _of_rows(title, (*names, *columns), rows, len(names) + ("unit" in columns), columns)
+
+
+def _row(line: Line, section: Section, columns: _Columns, *figure: str) -> _Row:
+    return _Row(
+        (*line_names(line, section), *figure, *(column.text(line) for column in columns.values())),
+        (
+            *_name_orders(line, section),
+            *(None for _ in figure),
+            *(column.order(line) if column.order else None for column in columns.values()),
+        ),
+    )
+
+
+def _name_orders(line: Line, section: Section) -> list[float | None]:
+    """Return the numbers of vCPUs and CPUs, which are not to be sorted as words."""
+    if line.key is None:
+        return [None] * max(len(section.by), 1)
+    numbers = {By.VCPU: line.key.vcpu, By.CPU: line.key.cpu}
+    return [numbers.get(by) for by in section.by]
 
 
 def line_names(line: Line, section: Section) -> list[str]:
@@ -61,6 +103,22 @@ def line_names(line: Line, section: Section) -> list[str]:
         return [printable(line.name), *[""] * (len(section.by) - 1)]
     names = [key_name(line.key, by) for by in section.by]
     return [f"{names[0]} (idle)", *names[1:]] if line.idle else names
+
+
+def line_title(line: Line, section: Section) -> str:
+    """Return what a line is called, in one piece."""
+    reason, *others = line_names(line, section)
+    return " ".join(filter(None, (*_without_detail(reason, others), *others)))
+
+
+def cause_title(reason: str, detail: str) -> str:
+    """Return a reason and a detail in one piece: `io port 0x3f8`, and `hypercall 10` once."""
+    return " ".join(filter(None, (*_without_detail(reason, [detail]), detail)))
+
+
+def _without_detail(reason: str, others: Sequence[str]) -> Sequence[str]:
+    """Return the reason, unless the detail begins with it."""
+    return () if any(other.startswith(f"{reason} ") for other in others) else (reason,)
 
 
 def key_name(key: Key, by: By) -> str:
@@ -93,20 +151,27 @@ def _columns(lines: Sequence[Line], level: float) -> _Columns:
     columns: _Columns = {}
     if any(line.base_n is not None or line.new_n is not None for line in lines):
         columns |= {
-            "base n": lambda line: readable.count(line.base_n),
-            "new n": lambda line: readable.count(line.new_n),
+            "base n": _figure(lambda line: line.base_n, readable.count),
+            "new n": _figure(lambda line: line.new_n, readable.count),
         }
     columns |= {
-        "base": lambda line: significant(scaled(line.estimate.base, scale_of(line)[0])),
-        "new": lambda line: significant(scaled(line.estimate.new, scale_of(line)[0])),
-        "ratio": lambda line: significant(line.estimate.ratio),
+        "base": _figure(lambda line: scaled(line.estimate.base, scale_of(line)[0])),
+        "new": _figure(lambda line: scaled(line.estimate.new, scale_of(line)[0])),
+        "ratio": _figure(lambda line: line.estimate.ratio),
     }
     if any(line.estimate.difference_interval for line in lines):
-        columns[f"{level_words(level)} interval"] = lambda line: either_interval(line.estimate, scale_of(line)[0])
-    columns["difference"] = lambda line: signed(scaled(line.estimate.difference, scale_of(line)[0]))
+        columns[f"{level_words(level)} interval"] = _Column(
+            lambda line: either_interval(line.estimate, scale_of(line)[0]),
+            lambda line: line.estimate.ratio_interval and line.estimate.ratio_interval.low,
+        )
+    columns["difference"] = _figure(lambda line: scaled(line.estimate.difference, scale_of(line)[0]), signed)
     if any(line.verdict is not Verdict.NO_INTERVAL for line in lines):
-        columns["verdict"] = verdict
+        columns["verdict"] = _Column(verdict)
     return columns
+
+
+def _figure(number: Callable[[Line], float | None], words: Callable[[float | None], str] = significant) -> _Column:
+    return _Column(lambda line: words(number(line)), number)
 
 
 def _parts(columns: _Columns) -> tuple[int, ...]:
@@ -116,19 +181,22 @@ def _parts(columns: _Columns) -> tuple[int, ...]:
     return tuple(filter(None, (first, len(names) - first)))
 
 
-def _latencies(sections: Sequence[Section], level: float) -> Table:
+def _latencies(sections: Sequence[Section], level: float, *, sortable: bool) -> Table:
     """Return the latencies of each key one below the other: what a key has too few exits for is one row."""
-    every = [line for section in sections for line in section.lines]
-    columns = _columns(every, level)
-    counts = [name for name in ("base n", "new n") if name in columns]
+    columns = _columns([line for section in sections for line in section.lines], level)
     by = sections[0].by
-    rows: list[tuple[str, ...]] = []
+    said_once = {*range(len(by)), *(len(by) + 1 + at for at, name in enumerate(columns) if name in _COUNTS)}
+    rows: list[_Row] = []
     for lines in zip(*(section.lines for section in sections), strict=True):
         alike = all(line.verdict is Verdict.NO_INTERVAL for line in lines) and len({verdict(x) for x in lines}) == 1
         shown = lines[:1] if alike else lines
         for place, (section, line) in enumerate(zip(sections, shown, strict=False)):
-            names = line_names(line, section) if place == 0 else [""] * len(by)
-            cells = ["" if place and name in counts else cell(line) for name, cell in columns.items()]
-            rows.append((*names, LATENCIES[section.quantity], *cells))
+            row = _row(line, section, columns, LATENCIES[section.quantity])
+            rows.append(row.without(said_once) if place and not sortable else row)
     headings = (*(BY_WORDS[each] for each in by), "figure", *columns)
-    return Table("Latency, µs", headings, tuple(rows), len(by) + 1, _parts(columns))
+    return _of_rows("Latency, µs", headings, rows, len(by) + 1, columns)
+
+
+def _of_rows(title: str, headings: tuple[str, ...], rows: Sequence[_Row], names: int, columns: _Columns) -> Table:
+    cells, orders = tuple(row.cells for row in rows), tuple(row.orders for row in rows)
+    return Table(title, headings, cells, names, _parts(columns), orders=orders)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kvmtrace.compare.waterfall import Change
 from kvmtrace.report.blocks import Sentences, Table
 from kvmtrace.report.comparison_numbers import signed, significant
-from kvmtrace.report.comparison_tables import detail_name
+from kvmtrace.report.comparison_tables import cause_title, detail_name
 from kvmtrace.report.key_words import NOT_RECORDED
 from kvmtrace.report.printable import printable
 
@@ -61,6 +61,44 @@ def _row(step: Step) -> Sum:
     return Sum(reason, detail, printable(change), step.exits, step.time_ns)
 
 
+class Bar(NamedTuple):
+    """A bar of the bridge from base to new: the whole of a side, or a step from where the one before it ends."""
+
+    name: str
+    start: float
+    end: float
+    row: Sum | None = None  # None: the whole of a side
+
+    @property
+    def change(self) -> float:
+        """From where it starts to where it ends."""
+        return self.end - self.start
+
+    @property
+    def words(self) -> str:
+        """The change, with its sign where it is a step."""
+        return significant(self.change) if self.row is None else signed(self.change)
+
+
+def bridge(waterfall: Waterfall, rows: Sequence[Sum], *, timed: bool) -> list[Bar]:
+    """Return base, the steps that change anything and new: in µs out of the guest (`timed`), else in exits."""
+    base, new = (
+        (waterfall.base_time_ns / 1e3, waterfall.new_time_ns / 1e3) if timed
+        else (waterfall.base_exits, waterfall.new_exits)
+    )  # fmt: skip
+    bars = [Bar("base", 0.0, base)]
+    for row in rows:
+        if step := row.time_ns / 1e3 if timed else row.exits:
+            bars.append(Bar(step_name(row), bars[-1].end, bars[-1].end + step, row))
+    return [*bars, Bar("new", 0.0, new)]
+
+
+def step_name(row: Sum) -> str:
+    """Return what a step is, its change first: that is not to be cut off."""
+    cause = cause_title(row.reason, row.detail)
+    return f"{row.change}: {cause}" if row.change else cause
+
+
 def blocks(comparison: Comparison) -> Iterator[Block]:
     """Give the table of the steps, with the whole below it."""
     waterfall = comparison.waterfall
@@ -84,6 +122,7 @@ def blocks(comparison: Comparison) -> Iterator[Block]:
         ),
         3,
         totals=1,
+        orders=tuple((None, None, None, row.exits, row.time_ns / 1e3) for row in (*shown, total)),
     )
     yield Sentences((_whole(waterfall, per), *_explained(shown, with_idle=comparison.options.with_idle)))
 

@@ -1,4 +1,4 @@
-"""What our figures have in common: formats, colours, the grid, short names; how an image is written."""
+"""What our figures have in common: formats, the grid, the axis of latencies; how an image is written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import matplotlib as mpl
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from kvmtrace.errors import StoreError, UsageError
-from kvmtrace.report.printable import printable
 from kvmtrace.report.readable import duration
 
 if TYPE_CHECKING:
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 
 FORMATS = {".png": "png", ".svg": "svg"}
 
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's, which people with any colour vision tell apart."""
-OTHER_COLOR = "#777777"
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -74,9 +70,3 @@ def latency_axis(axes: Axes, lowest_ns: float, highest_ns: float) -> None:
     axes.xaxis.set_minor_locator(LogLocator(base=10, subs=(2, 5), numticks=12))
     axes.tick_params(axis="x", which="minor", pad=mpl.rcParams["xtick.major.pad"] + 1.5)  # level with the major labels
     axes.xaxis.set_minor_formatter(readable if reach < 10 else NullFormatter())  # noqa: PLR2004 - two decades
-
-
-def short(name: str, limit: int) -> str:
-    """Return a name, printable, of at most `limit` characters."""
-    name = printable(name)
-    return name if len(name) <= limit else f"{name[: limit - 1]}…"

@@ -14,17 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from kvmtrace.errors import UsageError
-from kvmtrace.report.figure_style import (
-    COLORS,
-    OTHER_COLOR,
-    STYLE,
-    file_format,
-    image_of,
-    latency_axis,
-    short,
-    write_image,
-)
+from kvmtrace.report.colors import COLORS, OTHER_COLOR
+from kvmtrace.report.figure_style import STYLE, file_format, image_of, latency_axis, write_image
 from kvmtrace.report.key_words import NOT_RECORDED
+from kvmtrace.report.printable import short
 from kvmtrace.report.readable import count, duration
 
 if TYPE_CHECKING:

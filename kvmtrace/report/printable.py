@@ -14,6 +14,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def short(name: str, limit: int) -> str:
+    """Return a name, printable, of at most `limit` characters."""
+    name = printable(name)
+    return name if len(name) <= limit else f"{name[: limit - 1]}…"
+
+
 def ascii_only(text: str) -> str:
     """Return `text` in ASCII: our own signs spelled out, other characters escaped."""
     return text if text.isascii() else text.translate(_ASCII).encode("ascii", "backslashreplace").decode()
