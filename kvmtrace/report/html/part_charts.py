@@ -126,7 +126,7 @@ def vcpu_chart(counts: Sequence[VcpuCount]) -> Chart | None:
             "type": "nominal",
             "sort": shown_columns,
             "title": None,
-            "axis": {"orient": "top", "labelAngle": -40, "labelLimit": 130, "domain": False, "ticks": False},
+            "axis": {"orient": "top", "labelAngle": -40, "labelLimit": 180, "domain": False, "ticks": False},
         },
     }
     spec = {
