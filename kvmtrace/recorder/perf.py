@@ -35,7 +35,10 @@ class RecorderError(RecordingError):
         self.said = said
         lines = [line.strip() for line in said.splitlines() if line.strip()]
         told = f": {' '.join(lines[:4])}" if lines else ""
-        super().__init__(f"{program} does not record{f' (exit code {code})' if code is not None else ''}{told}")
+        ended = f" (exit code {code})" if code is not None else ""
+        is_old = "unknown option" in said and ("control" in said or "delay" in said)
+        hint = "perf 5.9 or newer is needed; --with trace-cmd does without" if is_old else None
+        super().__init__(f"{program} does not record{ended}{told}", hint=hint)
 
 
 def perf_arguments(

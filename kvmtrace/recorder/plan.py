@@ -61,9 +61,10 @@ def plan(purpose: Purpose, machine: str, files: HostFiles, vm: Vm | None = None)
         helpers = kernel_threads(vm.pid, files)
         return Plan(purpose, events, buffer_bytes, (vm.pid, *helpers), (*vm.threads, *helpers))
     filtered = tuple(Event(name, _of_threads(name, vm)) for name in wanted.events)
+    threads = f"the {len(vm.threads)} threads" if len(vm.threads) > 1 else "the only thread"
     note = (
-        f"who takes a CPU from VM {vm.title} is seen on all CPUs only: recorded there, filtered to the "
-        f"{len(vm.threads)} threads that it has now"
+        f"who takes a CPU from VM {vm.title} is seen on all CPUs only: recorded there, filtered to {threads} that it "
+        "has now"
     )
     unfiltered = [event.name for event in filtered if event.filter is None]
     beside = [f"not filtered, so of the whole host: {', '.join(unfiltered)}"] if unfiltered else []

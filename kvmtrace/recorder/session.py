@@ -139,7 +139,7 @@ class Session:
         watched = _Watched(command, stop, look)
 
         def beside(manifest: Manifest, label: Label) -> tuple[Manifest, Label]:
-            stop.nothing_comes()
+            watched.output_ended()
             return complete(manifest, label, watched.ended())
 
         order = Order(self.store, label, beside=beside)
@@ -197,6 +197,11 @@ class _Watched:
             if self._process is not None and self._process.poll() is None and not self._is_over:
                 self._process.terminate()  # something went wrong here: nobody else would end it
 
+    def output_ended(self) -> None:
+        """Take note that nothing comes any more: where nobody told the recorder to end, it did so by itself."""
+        self.recorder_ended_early |= not self._is_over
+        self._stop.nothing_comes()
+
     def ended(self) -> Ended:
         """Wait until the recording has ended, and say how."""
         if self._thread is not None:
@@ -208,7 +213,7 @@ class _Watched:
         self._stop.wait_for(self._process, self._look)
         self._look()
         self._is_over = True
-        self.recorder_ended_early = recorder.has_ended()
+        self.recorder_ended_early |= recorder.has_ended()
         recorder.stop()
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()  # as perf does with the command of a recording that is interrupted

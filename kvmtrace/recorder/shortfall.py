@@ -40,9 +40,7 @@ def _lost(manifest: Manifest, plan: Plan) -> str:
     events = sum(lost.events for lost in rows)
     stored = sum(t.samples for t in manifest.tracepoints)
     count = (
-        f"{events:,} events"
-        if events
-        else f"an unknown number of events, {sum(lost.records for lost in rows):,} times,"
+        f"{events:,} events" if events else f"an unknown number of events, {sum(lost.records for lost in rows):,} times"
     )
     share = f" ({events / (events + stored):.1%} of all)" if events else ""
     return (
