@@ -13,6 +13,8 @@ from kvmtrace.stats.verdicts import Verdict
 from kvmtrace.store.manifest import Tracepoint
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from kvmtrace.compare.run_data import RunData
 
 NAMES = ("kvm_exit", "kvm_pio", "kvm_fpu", "kvm_userspace_exit")
@@ -20,7 +22,7 @@ NAMES = ("kvm_exit", "kvm_pio", "kvm_fpu", "kvm_userspace_exit")
 
 def recorded(kind: str = "recording", **counts: int) -> RunData:
     tracepoints = tuple(Tracepoint("kvm", name, counts.get(name, 0), counts.get(name, 0)) for name in NAMES)
-    events = {each: [counts.get(name, 0)] for name in NAMES for each in (name, f"kvm:{name}")}
+    events: dict[str, ArrayLike] = {each: [counts.get(name, 0)] for name in NAMES for each in (name, f"kvm:{name}")}
     return run(events=events, manifest={"kind": kind, "tracepoints": tracepoints, "exits": {"rows": 0}})
 
 
