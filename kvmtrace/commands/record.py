@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from dataclasses import replace
 from enum import StrEnum
@@ -95,7 +96,8 @@ def record(
     _check_rights(program, files)
     facts = {"purpose": purpose, "recorder": _version(program)}
     session = Session(planned, store, files, program is Program.TRACE_CMD)
-    _Outcome(planned, sides).of(Series(session, sides, repeat, tags, facts), compared_per)
+    outcome = _Outcome(planned, sides, () if per == "second" else ("--per", per))
+    outcome.of(Series(session, sides, repeat, tags, facts), compared_per)
 
 
 def _planned(purpose: Purpose, program: Program, vm: str | None, files: HostFiles) -> Plan:
@@ -143,9 +145,11 @@ def _version(program: Program) -> str | None:
 class _Outcome:
     """What became of a series, told while it goes on."""
 
-    def __init__(self, planned: Plan, sides: Sequence[Commanded]) -> None:
+    def __init__(self, planned: Plan, sides: Sequence[Commanded], per: tuple[str, ...]) -> None:
+        """Begin; `per`: the words by which a comparison was asked for."""
         self._plan = planned
         self._sides = sides
+        self._per = per
         self._done: list[Done] = []
         self._warned: set[str] = set()
 
@@ -214,4 +218,5 @@ class _Outcome:
         laid_out = text.lay_out(words.document(comparison), terminal_width=terminal_width(), unicode=unicode)
         write_output(laid_out, None, force=False)
         first, second = (side.label for side in self._sides)
-        say(f"again: kvmtrace compare record={first} --against record={second}")
+        again = ("kvmtrace", "compare", f"record={first}", "--against", f"record={second}", *self._per)
+        say(f"again: {shlex.join(again)}")
