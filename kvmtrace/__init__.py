@@ -7,8 +7,6 @@ for, so that `import kvmtrace`, which every other import of the package brings w
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 
 from kvmtrace.version import __version__
 
@@ -20,17 +18,18 @@ if TYPE_CHECKING:
     from kvmtrace.api.actions import check, compare, generate, ingest, whatif
     from kvmtrace.api.check import CheckResult
     from kvmtrace.api.comparison import ComparisonResult
-    from kvmtrace.api.reports import Report
+    from kvmtrace.api.reports import Page, Report
     from kvmtrace.api.store import Store, open_store
     from kvmtrace.api.whatif import WhatIfResult
     from kvmtrace.errors import KvmtraceError
-    from kvmtrace.ingest import Ingested
+    from kvmtrace.ingesting import Ingested
 
 __all__ = [
     "CheckResult",
     "ComparisonResult",
     "Ingested",
     "KvmtraceError",
+    "Page",
     "Report",
     "Store",
     "WhatIfResult",
@@ -47,14 +46,18 @@ __all__ = [
 _HOMES = {
     "CheckResult": "api.check",
     "ComparisonResult": "api.comparison",
-    "Ingested": "ingest",
+    "Ingested": "ingesting",
     "KvmtraceError": "errors",
+    "Page": "api.reports",
     "Report": "api.reports",
     "Store": "api.store",
     "WhatIfResult": "api.whatif",
     "check": "api.actions",
+    "compare": "api.actions",
     "generate": "api.actions",
+    "ingest": "api.actions",
     "open_store": "api.store",
+    "whatif": "api.actions",
 }
 """Name of the library → the module of the package that has it."""
 
@@ -66,48 +69,8 @@ if not TYPE_CHECKING:  # it would have every name for a type checker
             return importlib.import_module("kvmtrace.errors")
         if name not in _HOMES:
             raise AttributeError(f"module 'kvmtrace' has no attribute {name!r}")
-        return _from_home(name)
+        return getattr(importlib.import_module(f"kvmtrace.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-def _from_home(name: str) -> object:
-    return getattr(importlib.import_module(f"kvmtrace.{_HOMES.get(name, 'api.actions')}"), name)
-
-
-class _Library(ModuleType):
-    """The package itself. Three functions of the library bear the names of packages in it.
-
-    Whoever imports such a package has Python make it an attribute of this one, in place of the function. A property
-    stands above attributes: `kvmtrace.compare` is the function, whatever was imported before, and
-    `from kvmtrace.compare import …` finds the package in sys.modules as ever.
-    """
-
-    @property
-    def compare(self) -> object:
-        return _from_home("compare")
-
-    @compare.setter
-    def compare(self, package: ModuleType) -> None:
-        """Leave the package where `import` finds it."""
-
-    @property
-    def ingest(self) -> object:
-        return _from_home("ingest")
-
-    @ingest.setter
-    def ingest(self, package: ModuleType) -> None:
-        """Leave the package where `import` finds it."""
-
-    @property
-    def whatif(self) -> object:
-        return _from_home("whatif")
-
-    @whatif.setter
-    def whatif(self, package: ModuleType) -> None:
-        """Leave the package where `import` finds it."""
-
-
-sys.modules[__name__].__class__ = _Library

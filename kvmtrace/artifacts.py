@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from kvmtrace.errors import InputError, KvmtraceError, UnknownFormatError
 from kvmtrace.formats.source import STANDARD_INPUT
-from kvmtrace.ingest import ingest
+from kvmtrace.ingesting import ingest
 from kvmtrace.store.catalogue import Catalogue
 from kvmtrace.store.label import Label
 from kvmtrace.store.manifest import RUN_PREFIX, runs_folder
@@ -24,7 +24,7 @@ from kvmtrace.store.manifest import RUN_PREFIX, runs_folder
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from kvmtrace.ingest import Ingested
+    from kvmtrace.ingesting import Ingested
 
 _FORMATS = "`kvmtrace formats` lists what is read"
 Stored = Callable[["Ingested", str], None]

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import blake3
 
 from kvmtrace import resources
-from kvmtrace.ingest import Order, store_contents
+from kvmtrace.ingesting import Order, store_contents
 from kvmtrace.recording import TableSet
 from kvmtrace.store.label import Label
 from kvmtrace.synth.engine import Run
 from kvmtrace.version import __version__
 
 if TYPE_CHECKING:
-    from kvmtrace.ingest import Ingested
+    from kvmtrace.ingesting import Ingested
     from kvmtrace.synth.model_file import Model
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from kvmtrace.errors import InputError, KvmtraceError
 from kvmtrace.generating import run_of, store_run
-from kvmtrace.ingest import Order
+from kvmtrace.ingesting import Order
 from kvmtrace.report.models import figure_table
 from kvmtrace.store.connection import StoreConnection
 

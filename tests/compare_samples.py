@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kvmtrace.compare.run_data import BlockOfExits, KeyedExits, RunData
-from kvmtrace.compare.sides import Side
+from kvmtrace.comparing.run_data import BlockOfExits, KeyedExits, RunData
+from kvmtrace.comparing.sides import Side
 from kvmtrace.exit_keys import Key
 from kvmtrace.store.label import Label
 from kvmtrace.store.manifest import Manifest, Source

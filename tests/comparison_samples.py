@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from compare_samples import run, side
 
-from kvmtrace.compare.claims import Claimed, Outcome, claim
-from kvmtrace.compare.comparison import Comparison
-from kvmtrace.compare.lines import Line, Options, Section
-from kvmtrace.compare.waterfall import Cause, Change, Step, Waterfall
+from kvmtrace.comparing.claims import Claimed, Outcome, claim
+from kvmtrace.comparing.comparison import Comparison
+from kvmtrace.comparing.lines import Line, Options, Section
+from kvmtrace.comparing.waterfall import Cause, Change, Step, Waterfall
 from kvmtrace.exit_keys import By, Key
 from kvmtrace.stats.estimates import BETWEEN, SINGLE, WITHIN, Estimate, Interval
 from kvmtrace.stats.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from kvmtrace.compare.sides import Side
+    from kvmtrace.comparing.sides import Side
 
 UNPRINTABLE = "odd\x1b[2J|`name`"
 

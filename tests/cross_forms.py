@@ -10,7 +10,7 @@ from ingested import read_table
 
 from kvmtrace import schema
 from kvmtrace.formats.source import ReadOptions
-from kvmtrace.ingest import ingest
+from kvmtrace.ingesting import ingest
 from kvmtrace.store.label import Label
 
 if TYPE_CHECKING:

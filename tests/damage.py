@@ -11,7 +11,7 @@ from kvmtrace.errors import KvmtraceError
 from kvmtrace.formats import detect
 from kvmtrace.formats.perf_data import PerfDataRecording
 from kvmtrace.formats.source import open_source
-from kvmtrace.ingest import ingest, storing
+from kvmtrace.ingesting import ingest, storing
 from kvmtrace.store.label import Label
 from kvmtrace.store.manifest import Manifest, TableInfo
 from kvmtrace.writers.perf_data_features import tracing_data

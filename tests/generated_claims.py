@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 from doc_commands import ROOT
 
-from kvmtrace.compare.claims import Figure, claim
-from kvmtrace.compare.request import Request, answer
-from kvmtrace.ingest import ingest
+from kvmtrace.comparing.claims import Figure, claim
+from kvmtrace.comparing.request import Request, answer
+from kvmtrace.ingesting import ingest
 from kvmtrace.report.printable import markdown
 from kvmtrace.report.readable import ratio
 from kvmtrace.store.connection import StoreConnection
 from kvmtrace.store.label import Label
 
 if TYPE_CHECKING:
-    from kvmtrace.compare.claims import Claimed
+    from kvmtrace.comparing.claims import Claimed
 
 PAGE = ROOT / "docs" / "claims.md"
 DATA = ROOT / "tests" / "data"

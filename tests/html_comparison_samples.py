@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from compare_samples import keyed, run, side
 from real_pairs import PAIRS, RECORDINGS, compared
 
-from kvmtrace.compare.comparison import compare
-from kvmtrace.compare.lines import Options
+from kvmtrace.comparing.comparison import compare
+from kvmtrace.comparing.lines import Options
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kvmtrace.compare.comparison import Comparison
+    from kvmtrace.comparing.comparison import Comparison
 
 HOSTILE = ("<script>alert(1)</script>", "a.b[0]", "datum.x' + alert(1) + '", '"]}</script><img src=x onerror=alert(1)>')
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from kvmtrace.formats import detect
 from kvmtrace.formats.perf_data import PerfDataRecording
 from kvmtrace.formats.source import open_source
-from kvmtrace.ingest import ingest
+from kvmtrace.ingesting import ingest
 from kvmtrace.store.label import Label
 from kvmtrace.store.manifest import Manifest, events_table, run_folder
 

@@ -12,7 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
-from kvmtrace.ingest import ingest
+from kvmtrace.ingesting import ingest
 from kvmtrace.store.label import Label
 
 _CHANGES = {"os.mkdir", "os.rename", "os.remove", "shutil.rmtree", "fcntl.flock"}

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.recording_builder import AMD, INTEL, Recording
 from kvmtrace import schema
-from kvmtrace.ingest import ingest
+from kvmtrace.ingesting import ingest
 from kvmtrace.store.label import Label
 from kvmtrace.store.manifest import Manifest, events_table, run_folder
 from kvmtrace.writers.perf_data_features import string_feature

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 from perf_oracle import SHARED
 
-from kvmtrace.compare.denominators import denominator
-from kvmtrace.compare.lines import Options
-from kvmtrace.compare.request import Request, answer
-from kvmtrace.ingest import ingest
+from kvmtrace.comparing.denominators import denominator
+from kvmtrace.comparing.lines import Options
+from kvmtrace.comparing.request import Request, answer
+from kvmtrace.ingesting import ingest
 from kvmtrace.report.comparison_machine import to_csv
 from kvmtrace.store.connection import StoreConnection
 from kvmtrace.store.label import Label
 
 if TYPE_CHECKING:
-    from kvmtrace.compare.comparison import Comparison
+    from kvmtrace.comparing.comparison import Comparison
 
 Row = dict[str, str]
 CAPTURES = SHARED / "captures" / "x86-svm"

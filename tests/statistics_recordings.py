@@ -21,14 +21,14 @@ from compare_samples import keyed
 from compare_samples import run as made_run
 from store_builder import add_run
 
-from kvmtrace.compare.comparison import compare
-from kvmtrace.compare.denominators import denominator
-from kvmtrace.compare.lines import Options
-from kvmtrace.compare.request import Request, sides
-from kvmtrace.compare.sides import Side
-from kvmtrace.compare.tables import Tables
+from kvmtrace.comparing.comparison import compare
+from kvmtrace.comparing.denominators import denominator
+from kvmtrace.comparing.lines import Options
+from kvmtrace.comparing.request import Request, sides
+from kvmtrace.comparing.sides import Side
+from kvmtrace.comparing.tables import Tables
 from kvmtrace.generating import run_of, store_run
-from kvmtrace.ingest import Order
+from kvmtrace.ingesting import Order
 from kvmtrace.stats.verdicts import Verdict, verdict
 from kvmtrace.store.connection import StoreConnection
 from kvmtrace.store.manifest import events_table, run_folder
@@ -37,8 +37,8 @@ from kvmtrace.synth import model_file
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kvmtrace.compare.lines import Line
-    from kvmtrace.compare.run_data import RunData
+    from kvmtrace.comparing.lines import Line
+    from kvmtrace.comparing.run_data import RunData
     from kvmtrace.store.manifest import Manifest
 
 TRIALS = 200

@@ -21,7 +21,7 @@ from kvmtrace.cli import run as run_program
 from kvmtrace.errors import InputError
 from kvmtrace.formats.archives import is_archive, members
 from kvmtrace.formats.source import ReadOptions, Source, open_source
-from kvmtrace.ingest import ingest
+from kvmtrace.ingesting import ingest
 from kvmtrace.store.catalogue import Catalogue
 from kvmtrace.store.label import Label
 

@@ -8,8 +8,8 @@ import pytest
 
 from kvmtrace.budget.budget_file import Budgets, parse, read
 from kvmtrace.budget.metrics import is_time
-from kvmtrace.compare.claims import Figure
-from kvmtrace.compare.expressions import Expression
+from kvmtrace.comparing.claims import Figure
+from kvmtrace.comparing.expressions import Expression
 from kvmtrace.errors import InputError
 
 PATH = Path("budget.toml")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from generated_claims import PAGE, SOURCES, Source, answers, page
 
-from kvmtrace.compare.claims import Outcome
+from kvmtrace.comparing.claims import Outcome
 
 if TYPE_CHECKING:
     from pathlib import Path

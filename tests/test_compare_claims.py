@@ -9,8 +9,8 @@ from compare_samples import keyed, poisson, run, side
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvmtrace.compare.claims import Claimed, Figure, Outcome, check, claim
-from kvmtrace.compare.expressions import Expression
+from kvmtrace.comparing.claims import Claimed, Figure, Outcome, check, claim
+from kvmtrace.comparing.expressions import Expression
 from kvmtrace.errors import UsageError
 from kvmtrace.stats.estimates import Mean
 

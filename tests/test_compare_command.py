@@ -15,7 +15,7 @@ from store_builder import add_run, event, exits, fixed_table
 
 from kvmtrace.cli import run
 from kvmtrace.errors import ExitCode
-from kvmtrace.ingest import ingest
+from kvmtrace.ingesting import ingest
 from kvmtrace.store.label import Label
 from kvmtrace.store.manifest import run_folder
 

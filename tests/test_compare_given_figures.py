@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kvmtrace.compare.denominators import denominator
-from kvmtrace.compare.lines import Options
-from kvmtrace.compare.request import Request, answer
+from kvmtrace.comparing.denominators import denominator
+from kvmtrace.comparing.lines import Options
+from kvmtrace.comparing.request import Request, answer
 from kvmtrace.errors import UsageError
-from kvmtrace.ingest import ingest
+from kvmtrace.ingesting import ingest
 from kvmtrace.store.connection import StoreConnection
 from kvmtrace.store.label import Label
 
 if TYPE_CHECKING:
-    from kvmtrace.compare.comparison import Comparison
-    from kvmtrace.compare.lines import Line
+    from kvmtrace.comparing.comparison import Comparison
+    from kvmtrace.comparing.lines import Line
 
 DATA = Path(__file__).parent / "data"
 COUNTERS = """

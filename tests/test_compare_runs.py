@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 from compare_samples import keyed, manifest, run, side
 
-from kvmtrace.compare.claims import Outcome, claim
-from kvmtrace.compare.denominators import denominator
-from kvmtrace.compare.differences import warnings
-from kvmtrace.compare.lines import Line, Options
-from kvmtrace.compare.request import Request, answer
+from kvmtrace.comparing.claims import Outcome, claim
+from kvmtrace.comparing.denominators import denominator
+from kvmtrace.comparing.differences import warnings
+from kvmtrace.comparing.lines import Line, Options
+from kvmtrace.comparing.request import Request, answer
 from kvmtrace.errors import UsageError
 from kvmtrace.exit_keys import By
-from kvmtrace.ingest import ingest
+from kvmtrace.ingesting import ingest
 from kvmtrace.stats.verdicts import Verdict
 from kvmtrace.store.connection import StoreConnection
 from kvmtrace.store.label import Label
 from kvmtrace.store.manifest import Lost, Tracepoint
 
 if TYPE_CHECKING:
-    from kvmtrace.compare.comparison import Comparison
+    from kvmtrace.comparing.comparison import Comparison
 
 RECORDINGS = Path(__file__).parent / "data" / "recordings"
 EXITS = {"off": 2390, "on": 1363}

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from compare_samples import keyed, poisson, run, side
 
-from kvmtrace.compare import terms
-from kvmtrace.compare.sides import Side, alone, estimate
-from kvmtrace.compare.terms import Events, Exits, Figure, Percentile, Seconds, over
+from kvmtrace.comparing import terms
+from kvmtrace.comparing.sides import Side, alone, estimate
+from kvmtrace.comparing.terms import Events, Exits, Figure, Percentile, Seconds, over
 from kvmtrace.stats.estimates import Mean
 
 if TYPE_CHECKING:

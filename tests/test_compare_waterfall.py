@@ -9,12 +9,12 @@ from compare_samples import keyed, run, side
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvmtrace.compare.run_data import NotRecordedError
-from kvmtrace.compare.terms import Events, Seconds
-from kvmtrace.compare.waterfall import Change, Waterfall, waterfall
+from kvmtrace.comparing.run_data import NotRecordedError
+from kvmtrace.comparing.terms import Events, Seconds
+from kvmtrace.comparing.waterfall import Change, Waterfall, waterfall
 
 if TYPE_CHECKING:
-    from kvmtrace.compare.sides import Side
+    from kvmtrace.comparing.sides import Side
 
 MSR: dict[str, Any] = {"detail_kind": "msr", "detail": 0x6E0, "detail_name": "IA32_TSC_DEADLINE"}
 PAGE: dict[str, Any] = {"detail_kind": "gpa", "detail": 0xFEB0_0000}

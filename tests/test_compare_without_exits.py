@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 from compare_samples import keyed, run, side
 
-from kvmtrace.compare.comparison import Comparison, compare
-from kvmtrace.compare.lines import Options
+from kvmtrace.comparing.comparison import Comparison, compare
+from kvmtrace.comparing.lines import Options
 from kvmtrace.stats.verdicts import Verdict
 from kvmtrace.store.manifest import Tracepoint
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from kvmtrace.compare.run_data import RunData
+    from kvmtrace.comparing.run_data import RunData
 
 NAMES = ("kvm_exit", "kvm_pio", "kvm_fpu", "kvm_userspace_exit")
 

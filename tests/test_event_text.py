@@ -29,7 +29,7 @@ from kvmtrace.formats.event_text.variants import Variant
 from kvmtrace.formats.event_text.words import PAD
 from kvmtrace.formats.perf_data.reader import PerfDataRecording
 from kvmtrace.formats.source import ReadOptions, open_source
-from kvmtrace.ingest import ingest
+from kvmtrace.ingesting import ingest
 from kvmtrace.store.label import Label
 from kvmtrace.tracepoints.records import stored_name
 

@@ -12,7 +12,7 @@ from benchmarks.recording_builder import format_text
 from kvmtrace import schema
 from kvmtrace.exits.builder import ExitBuilder
 from kvmtrace.formats.perf_data import PerfDataRecording
-from kvmtrace.ingest import intake
+from kvmtrace.ingesting import intake
 
 if TYPE_CHECKING:
     from pathlib import Path

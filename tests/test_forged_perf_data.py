@@ -190,7 +190,7 @@ BOMBS: dict[str, Callable[[Path], Path]] = {
 _MEASURED = """
 import re, sys
 from pathlib import Path
-from kvmtrace.ingest import storing
+from kvmtrace.ingesting import storing
 from damage import MemoryWriter, ingested
 storing.RunWriter = MemoryWriter
 print(type(ingested(Path(sys.argv[1]), Path("store"))).__name__)

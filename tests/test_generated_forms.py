@@ -12,7 +12,7 @@ from ingested import read_table
 
 from kvmtrace.formats.source import ReadOptions
 from kvmtrace.generating import ModelOrigin, run_of
-from kvmtrace.ingest import Order, ingest, store_contents
+from kvmtrace.ingesting import Order, ingest, store_contents
 from kvmtrace.recording import TableSet
 from kvmtrace.store.label import Label
 from kvmtrace.synth import model_file

@@ -13,7 +13,7 @@ import pytest
 import vl_convert
 from html_comparison_samples import HOSTILE, hostile, pv_eoi
 
-from kvmtrace.compare.lines import Section
+from kvmtrace.comparing.lines import Section
 from kvmtrace.exit_keys import By, Key
 from kvmtrace.report import comparison_machine
 from kvmtrace.report.blocks import Sentences, Table
@@ -29,7 +29,7 @@ from kvmtrace.stats.verdicts import Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from kvmtrace.compare.comparison import Comparison
+    from kvmtrace.comparing.comparison import Comparison
     from kvmtrace.report.html.parts import Page, Part, Spec
 
 

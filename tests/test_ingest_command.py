@@ -22,7 +22,7 @@ from trace_dat_pages import PageWriter
 
 from benchmarks.recording_builder import format_text
 from kvmtrace.cli import run as run_program
-from kvmtrace.ingest import ingest as read
+from kvmtrace.ingesting import ingest as read
 from kvmtrace.store.catalogue import Catalogue
 from kvmtrace.store.connection import StoreConnection
 from kvmtrace.store.label import Label

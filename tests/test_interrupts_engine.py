@@ -11,7 +11,7 @@ import pytest
 
 from kvmtrace.errors import InputError
 from kvmtrace.generating import run_of, store_run
-from kvmtrace.ingest import Order
+from kvmtrace.ingesting import Order
 from kvmtrace.store.connection import StoreConnection
 from kvmtrace.synth import model_file
 from kvmtrace.synth.engines import interrupts

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kvmtrace.ingest import ingest
+from kvmtrace.ingesting import ingest
 from kvmtrace.store.connection import StoreConnection
 from kvmtrace.store.label import Label
 

@@ -16,7 +16,7 @@ from generated_models import PAGE, PLOTS, page, page_without_modelled, without_m
 from kvmtrace import model_check, resources
 from kvmtrace.errors import UsageError
 from kvmtrace.generating import run_of, store_run
-from kvmtrace.ingest import Order
+from kvmtrace.ingesting import Order
 from kvmtrace.store.catalogue import Catalogue
 from kvmtrace.store.connection import StoreConnection
 from kvmtrace.synth import model_file

@@ -30,7 +30,7 @@ from reference_pairing import Event, Exit, Round, blocks, facts, pair_slowly, ti
 from kvmtrace.arch.x86 import X86
 from kvmtrace.exits.builder import ClosedBy, ExitBuilder, Exits
 from kvmtrace.formats.perf_data import PerfDataRecording
-from kvmtrace.ingest import intake
+from kvmtrace.ingesting import intake
 
 if TYPE_CHECKING:
     from pathlib import Path

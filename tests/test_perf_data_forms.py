@@ -18,7 +18,7 @@ from benchmarks.rewrite import read_attrs, read_features, read_records, rewrite
 from benchmarks.synthetic import write_synthetic
 from kvmtrace.exits.builder import ExitBuilder
 from kvmtrace.formats.perf_data import PerfDataRecording
-from kvmtrace.ingest import ingest, intake
+from kvmtrace.ingesting import ingest, intake
 from kvmtrace.store.label import Label
 from kvmtrace.writers.perf_data_file import FIRST_USER_TYPE, Form, PerfDataWriter, RecordType, record
 from kvmtrace.writers.tracepoint_records import PERF_RECORD_DEFAULT, SampleType

@@ -14,7 +14,7 @@ from kvmtrace.errors import InputError
 from kvmtrace.formats.opening import open_input
 from kvmtrace.formats.pipes import UNKNOWN_SIZE, PipeSource, Stop
 from kvmtrace.formats.source import ReadOptions
-from kvmtrace.ingest import ingest
+from kvmtrace.ingesting import ingest
 from kvmtrace.store.label import Label
 from kvmtrace.watch.onlooker import Onlooker
 

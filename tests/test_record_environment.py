@@ -10,7 +10,7 @@ import pytest
 from compare_samples import manifest, run, side
 from made_hosts import MadeHost, three_vms
 
-from kvmtrace.compare import differences
+from kvmtrace.comparing import differences
 from kvmtrace.recorder.environment import environment
 from kvmtrace.recorder.host_files import HostFiles
 from kvmtrace.recorder.witness import Witness

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import comparison_samples as samples
 import pytest
 
-from kvmtrace.compare.claims import Outcome
-from kvmtrace.compare.waterfall import Cause, Change, Step
+from kvmtrace.comparing.claims import Outcome
+from kvmtrace.comparing.waterfall import Cause, Change, Step
 from kvmtrace.exit_keys import By, Key
 from kvmtrace.report import (
     comparison_footnotes,
@@ -33,7 +33,7 @@ from kvmtrace.stats.verdicts import Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kvmtrace.compare.comparison import Comparison
+    from kvmtrace.comparing.comparison import Comparison
     from kvmtrace.stats.estimates import Estimate
 
 GOLDEN = Path(__file__).parent / "golden" / "compare"

@@ -9,9 +9,9 @@ import comparison_samples as samples
 import pytest
 from compare_samples import keyed, run, side
 
-from kvmtrace.compare.comparison import compare
-from kvmtrace.compare.lines import Options
-from kvmtrace.compare.waterfall import Cause, Change, Step, Waterfall
+from kvmtrace.comparing.comparison import compare
+from kvmtrace.comparing.lines import Options
+from kvmtrace.comparing.waterfall import Cause, Change, Step, Waterfall
 from kvmtrace.errors import StoreError, UsageError
 from kvmtrace.exit_keys import By
 from kvmtrace.report import comparison_figure
@@ -20,7 +20,7 @@ from kvmtrace.report.comparison_curves import curves
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kvmtrace.compare.comparison import Comparison
+    from kvmtrace.comparing.comparison import Comparison
 
 
 def recordings(by: tuple[By, ...] = (By.REASON,)) -> Comparison:

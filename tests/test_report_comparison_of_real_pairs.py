@@ -15,7 +15,7 @@ from kvmtrace.stats.verdicts import Verdict
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kvmtrace.compare.comparison import Comparison
+    from kvmtrace.comparing.comparison import Comparison
 
 IDLE_TICK = PAIRS[0]
 real = pytest.mark.skipif(not CAPTURES.is_dir(), reason=f"{CAPTURES} is not there")

@@ -11,7 +11,7 @@ import pytest
 from store_builder import add_run, event, exits, fixed_table
 
 from kvmtrace.exit_keys import By, Key
-from kvmtrace.ingest import ingest
+from kvmtrace.ingesting import ingest
 from kvmtrace.report.columns import counter_rows
 from kvmtrace.report.grouping import PERMILLES
 from kvmtrace.report.reading import Choice, read_summary

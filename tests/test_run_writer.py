@@ -19,7 +19,7 @@ from made_runs import KvmRecording, StoredRun, ingested
 
 from benchmarks.synthetic import write_synthetic
 from kvmtrace.errors import StoreError
-from kvmtrace.ingest import ingest
+from kvmtrace.ingesting import ingest
 from kvmtrace.store.catalogue import TEMPORARY, Catalogue
 from kvmtrace.store.connection import StoreConnection
 from kvmtrace.store.label import Label

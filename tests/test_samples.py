@@ -13,7 +13,7 @@ import pytest
 from perf_oracle import perf_says, report_stats
 
 from kvmtrace.errors import InputError
-from kvmtrace.ingest import ingest
+from kvmtrace.ingesting import ingest
 from kvmtrace.store.label import Label
 
 SAMPLES = Path(__file__).parents[2] / "shared" / "samples"

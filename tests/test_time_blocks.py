@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 from store_builder import add_run, event, exits
 
+from kvmtrace.predicting.statement import sums
 from kvmtrace.store.connection import StoreConnection
 from kvmtrace.time_blocks import event_blocks
-from kvmtrace.whatif.statement import sums
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ from trace_dat_pages import PageWriter
 from kvmtrace.exits.lanes import Lanes
 from kvmtrace.exits.threads import Threads
 from kvmtrace.exits.vcpus import InferredVcpus
-from kvmtrace.ingest import ingest
+from kvmtrace.ingesting import ingest
 from kvmtrace.recording import Facts
 from kvmtrace.store.label import Label
 from kvmtrace.store.manifest import run_folder

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kvmtrace.exit_keys import By, Key
 from kvmtrace.exits.buckets import bucket_of
-from kvmtrace.ingest import ingest
+from kvmtrace.ingesting import ingest
 from kvmtrace.report.reading import Choice, read_summary
 from kvmtrace.store.connection import StoreConnection
 from kvmtrace.store.label import Label

@@ -12,7 +12,7 @@ from kvmtrace.errors import InputError, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kvmtrace.whatif.result import Prediction
+    from kvmtrace.predicting.result import Prediction
 
 EOIS = "reason = 'msr' AND detail = 2059"
 

@@ -9,11 +9,11 @@ from store_builder import add_run, exits
 from whatif_runs import LOCAL, SECOND, add_recording, change, predicted, write_model
 
 from kvmtrace.errors import UsageError
+from kvmtrace.predicting import prediction
+from kvmtrace.predicting.ranking import rank
 from kvmtrace.report import whatif as words
 from kvmtrace.store.connection import StoreConnection
 from kvmtrace.synth import model_file
-from kvmtrace.whatif import prediction
-from kvmtrace.whatif.ranking import rank
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from store_builder import Row
 
-    from kvmtrace.whatif.result import Prediction
+    from kvmtrace.predicting.result import Prediction
 
 COST = 'to = "x"\ncost = { mean = 1, unit = "us" }'
 

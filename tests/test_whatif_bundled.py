@@ -9,9 +9,9 @@ from query_samples import I32, INJECT, U32, U64, inject
 from store_builder import add_run, event, exits
 from whatif_runs import SECOND
 
+from kvmtrace.predicting.prediction import predict
 from kvmtrace.store.connection import StoreConnection
 from kvmtrace.synth import model_file
-from kvmtrace.whatif.prediction import predict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from store_builder import Row
 
-    from kvmtrace.whatif.result import Prediction
+    from kvmtrace.predicting.result import Prediction
 
 HYPERV_EOI = 0x40000070
 X86 = {"arch": "x86_64", "kernel": "5.4.0"}

@@ -88,9 +88,9 @@ def test_without_a_model_all_are_tried_and_the_others_named(store: Path, capsys:
 
 
 def test_a_ranking_has_what_saves_most_first(store: Path, tmp_path: Path) -> None:
+    from kvmtrace.predicting.ranking import rank  # noqa: PLC0415
     from kvmtrace.store.connection import StoreConnection  # noqa: PLC0415
     from kvmtrace.synth import model_file  # noqa: PLC0415
-    from kvmtrace.whatif.ranking import rank  # noqa: PLC0415
 
     less = write_model(tmp_path / "less.toml", LOCAL + change(where="detail = 2059"))
     more = write_model(tmp_path / "more.toml", LOCAL + change(where="detail = 1760"))

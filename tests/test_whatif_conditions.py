@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from whatif_runs import add_recording
 
+from kvmtrace.predicting.conditions import Condition, ConditionError, parsed
 from kvmtrace.store.connection import StoreConnection
-from kvmtrace.whatif.conditions import Condition, ConditionError, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

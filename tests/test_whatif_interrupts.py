@@ -8,7 +8,7 @@ import pytest
 from eoi_samples import EOIS, add_eois
 from query_samples import accept, answers
 
-from kvmtrace.ingest import ingest
+from kvmtrace.ingesting import ingest
 from kvmtrace.store.label import Label
 
 RECORDINGS = Path(__file__).parent / "data" / "recordings"

@@ -10,15 +10,15 @@ import pytest
 from perf_oracle import SHARED
 
 from kvmtrace.generating import run_of, store_run
-from kvmtrace.ingest import Order, ingest
+from kvmtrace.ingesting import Order, ingest
+from kvmtrace.predicting.prediction import predict
 from kvmtrace.store.connection import StoreConnection
 from kvmtrace.store.label import Label
 from kvmtrace.synth import model_file
-from kvmtrace.whatif.prediction import predict
 
 if TYPE_CHECKING:
+    from kvmtrace.predicting.result import Prediction
     from kvmtrace.synth.model_file import Model
-    from kvmtrace.whatif.result import Prediction
 
 OF_THE_MODEL = 0.05
 OF_REALITY = 0.15

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from store_builder import add_run, event, exits, fixed_table
 
+from kvmtrace.predicting.prediction import predict
 from kvmtrace.store.connection import StoreConnection
 from kvmtrace.synth import model_file
-from kvmtrace.whatif.prediction import predict
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kvmtrace.whatif.result import Prediction
+    from kvmtrace.predicting.result import Prediction
 
 U32 = pa.uint32()
 SECOND = 10**9

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kvmtrace.api.comparison import ComparisonResult
     from kvmtrace.api.options import CompareOptions
     from kvmtrace.api.whatif import WhatIfResult
-    from kvmtrace.ingest import Failed, Ingested, Progress, Stored
+    from kvmtrace.ingesting import Failed, Ingested, Progress, Stored
 
     Stores = Store | str | os.PathLike[str] | None
 
@@ -51,8 +51,8 @@ def ingest(
     store cannot be written, and nothing of the run is left behind.
     """
     from kvmtrace.formats.source import ReadOptions
-    from kvmtrace.ingest import DEFAULT_JOBS
-    from kvmtrace.ingest import ingest as read
+    from kvmtrace.ingesting import DEFAULT_JOBS
+    from kvmtrace.ingesting import ingest as read
 
     return read(
         os.fspath(path),
@@ -85,7 +85,7 @@ def generate(
     UsageError: no such model or variant, or a label for several. InputError: the model's file is wrong.
     """
     from kvmtrace.generating import run_of, store_run
-    from kvmtrace.ingest import DEFAULT_JOBS, Order
+    from kvmtrace.ingesting import DEFAULT_JOBS, Order
     from kvmtrace.synth import model_file
 
     found = model_file.find(model)
@@ -136,7 +136,7 @@ def check(
     from kvmtrace import artifacts
     from kvmtrace.api.check import CheckResult
     from kvmtrace.budget import budget_file, decisions
-    from kvmtrace.compare.request import Request, left_out, sides
+    from kvmtrace.comparing.request import Request, left_out, sides
 
     budgets = budget_file.read(Path(budget))
     names = several(base), several(new)

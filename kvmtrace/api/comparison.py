@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from kvmtrace.api.options import keys, several
 from kvmtrace.api.shown import Shown
-from kvmtrace.compare.claims import claim as read_claim
-from kvmtrace.compare.denominators import denominator
-from kvmtrace.compare.lines import Options
-from kvmtrace.compare.request import Request, answer
+from kvmtrace.comparing.claims import claim as read_claim
+from kvmtrace.comparing.denominators import denominator
+from kvmtrace.comparing.lines import Options
+from kvmtrace.comparing.request import Request, answer
 from kvmtrace.errors import UsageError
 from kvmtrace.report.comparison import document
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from kvmtrace.compare.comparison import Comparison
+    from kvmtrace.comparing.comparison import Comparison
     from kvmtrace.report.blocks import Block
     from kvmtrace.store.connection import StoreConnection
 

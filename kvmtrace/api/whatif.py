@@ -7,25 +7,25 @@ from typing import TYPE_CHECKING
 
 from kvmtrace.api.options import several
 from kvmtrace.api.shown import Shown
+from kvmtrace.predicting.prediction import predict
+from kvmtrace.predicting.ranking import rank
 from kvmtrace.report import whatif as words
 from kvmtrace.report import whatif_tables
 from kvmtrace.report.blocks import Facts, Table
 from kvmtrace.report.printable import printable
 from kvmtrace.report.tables import cell_text
 from kvmtrace.synth import model_file
-from kvmtrace.whatif.prediction import predict
-from kvmtrace.whatif.ranking import rank
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import polars as pl
 
+    from kvmtrace.predicting.result import Prediction, Refused
     from kvmtrace.report.blocks import Block
     from kvmtrace.report.models import Section
     from kvmtrace.store.connection import StoreConnection
     from kvmtrace.store.manifest import Manifest
-    from kvmtrace.whatif.result import Prediction, Refused
 
 
 @dataclass(frozen=True, repr=False)

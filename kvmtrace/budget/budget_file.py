@@ -20,8 +20,8 @@ from pydantic import Field, model_validator
 from kvmtrace import checked_toml
 from kvmtrace.budget import metrics
 from kvmtrace.checked_toml import Strict, wrong
-from kvmtrace.compare.claims import Figure
-from kvmtrace.compare.expressions import Expression
+from kvmtrace.comparing.claims import Figure
+from kvmtrace.comparing.expressions import Expression
 from kvmtrace.errors import InputError, UsageError
 from kvmtrace.stats.estimates import LEVEL
 from kvmtrace.stats.verdicts import MINIMUM_EFFECT

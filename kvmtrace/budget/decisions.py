@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kvmtrace.budget.limits import Decision, both, limit
-from kvmtrace.compare.claims import Figure
-from kvmtrace.compare.differences import warnings
-from kvmtrace.compare.names import check_names
-from kvmtrace.compare.sides import alone, estimate
+from kvmtrace.comparing.claims import Figure
+from kvmtrace.comparing.differences import warnings
+from kvmtrace.comparing.names import check_names
+from kvmtrace.comparing.sides import alone, estimate
 from kvmtrace.errors import ExitCode, InputError, UsageError
 from kvmtrace.stats.estimates import Interval
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kvmtrace.budget.budget_file import Budget, Budgets
-    from kvmtrace.compare.sides import Side
+    from kvmtrace.comparing.sides import Side
     from kvmtrace.stats.estimates import Estimate
 
 _NO_CHANGE = {Figure.RATIO: 1.0, Figure.DIFFERENCE: 0.0, Figure.NEW: None}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmtrace.compare import terms
+from kvmtrace.comparing import terms
 
 if TYPE_CHECKING:
-    from kvmtrace.compare.terms import Term
+    from kvmtrace.comparing.terms import Term
 
 _OF_TIME = ("timed", "sum_ns", "guest_ns")
 

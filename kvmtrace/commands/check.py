@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kvmtrace.budget.decisions import Checked
-    from kvmtrace.ingest import Ingested
+    from kvmtrace.ingesting import Ingested
 
 
 def check(

@@ -24,7 +24,7 @@ from kvmtrace.report.tables import ReportFormat
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kvmtrace.compare.comparison import Comparison
+    from kvmtrace.comparing.comparison import Comparison
 
 _OWN_SIGNS = "µ±\N{MULTIPLICATION SIGN}"
 

@@ -98,7 +98,7 @@ def _check_one(runs: list[Run], model: Model, option: str) -> None:
 
 def _store(model: Model, runs: list[Run], store: Path, label: str | None, tags: dict[str, str]) -> None:
     from kvmtrace.generating import store_run
-    from kvmtrace.ingest import DEFAULT_JOBS, Order
+    from kvmtrace.ingesting import DEFAULT_JOBS, Order
     from kvmtrace.store.label import Label
 
     if label is not None:

@@ -18,7 +18,7 @@ from kvmtrace.report.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvmtrace.ingest import Ingested, Progress
+    from kvmtrace.ingesting import Ingested, Progress
 
 
 def ingest(

@@ -20,7 +20,7 @@ from kvmtrace.recorder.purposes import Purpose
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kvmtrace.compare.denominators import Denominator
+    from kvmtrace.comparing.denominators import Denominator
     from kvmtrace.recorder.host_files import HostFiles
     from kvmtrace.recorder.plan import Plan
     from kvmtrace.recorder.series import Commanded, Done, Series
@@ -73,7 +73,7 @@ def record(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Record KVM's events while COMMAND runs, and store the run with the settings of the host."""
-    from kvmtrace.compare.denominators import denominator
+    from kvmtrace.comparing.denominators import denominator
     from kvmtrace.recorder.host_files import HostFiles
     from kvmtrace.recorder.series import Series, commanded
     from kvmtrace.recorder.session import Session
@@ -197,8 +197,8 @@ class _Outcome:
 
     def _compare(self, series: Series, per: Denominator) -> None:
         """Compare all recordings of the one command with all of the other, but for those whose command failed."""
-        from kvmtrace.compare.lines import Options
-        from kvmtrace.compare.request import Request, answer
+        from kvmtrace.comparing.lines import Options
+        from kvmtrace.comparing.request import Request, answer
         from kvmtrace.report import comparison as words
         from kvmtrace.report import text
         from kvmtrace.store.connection import StoreConnection

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kvmtrace.api.store import Store
-    from kvmtrace.ingest import Ingested
+    from kvmtrace.ingesting import Ingested
 
 _NOTES_SHOWN = 5
 

@@ -70,7 +70,7 @@ def watch(
     from contextlib import nullcontext
 
     from kvmtrace.formats.source import ReadOptions
-    from kvmtrace.ingest import DEFAULT_JOBS
+    from kvmtrace.ingesting import DEFAULT_JOBS
     from kvmtrace.store.label import Label
     from kvmtrace.watch.session import Wishes
     from kvmtrace.watch.session import watch as look_on

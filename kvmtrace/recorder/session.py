@@ -22,7 +22,7 @@ from kvmtrace.formats import detect
 from kvmtrace.formats.growing import GrowingSource
 from kvmtrace.formats.perf_data import PerfDataRecording
 from kvmtrace.formats.source import open_source
-from kvmtrace.ingest import Order, store_contents
+from kvmtrace.ingesting import Order, store_contents
 from kvmtrace.recorder.perf import PerfOnPipe
 from kvmtrace.recorder.trace_cmd import TraceCmdToFile
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import FrameType
 
-    from kvmtrace.ingest import Ingested
+    from kvmtrace.ingesting import Ingested
     from kvmtrace.recorder.host_files import HostFiles
     from kvmtrace.recorder.plan import Plan
     from kvmtrace.store.label import Label

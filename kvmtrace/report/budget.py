@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmtrace.budget.limits import Decision
-from kvmtrace.compare.claims import Figure
+from kvmtrace.comparing.claims import Figure
 from kvmtrace.report.blocks import Facts, Sentences, Table
 from kvmtrace.report.printable import printable
 from kvmtrace.report.wording import listed
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvmtrace.budget.decisions import Checked, Decided
-    from kvmtrace.compare.sides import Side
+    from kvmtrace.comparing.sides import Side
     from kvmtrace.report.blocks import Block
     from kvmtrace.stats.estimates import Interval
 

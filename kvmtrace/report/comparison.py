@@ -13,9 +13,9 @@ from kvmtrace.report.wording import listed, of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from kvmtrace.compare.comparison import Comparison
-    from kvmtrace.compare.run_data import RunData
-    from kvmtrace.compare.sides import Side
+    from kvmtrace.comparing.comparison import Comparison
+    from kvmtrace.comparing.run_data import RunData
+    from kvmtrace.comparing.sides import Side
     from kvmtrace.report.blocks import Block
 
 _RUNS_LISTED = 2

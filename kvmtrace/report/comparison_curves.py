@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from kvmtrace.compare.sides import EXITS_BEYOND
-from kvmtrace.compare.tables import wants_latency
+from kvmtrace.comparing.sides import EXITS_BEYOND
+from kvmtrace.comparing.tables import wants_latency
 from kvmtrace.report.comparison_tables import line_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from kvmtrace.compare.comparison import Comparison
-    from kvmtrace.compare.sides import Side
+    from kvmtrace.comparing.comparison import Comparison
+    from kvmtrace.comparing.sides import Side
 
     Floats = NDArray[np.float64]
 

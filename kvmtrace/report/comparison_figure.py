@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from kvmtrace.compare.comparison import Comparison
-    from kvmtrace.compare.lines import Line, Section
+    from kvmtrace.comparing.comparison import Comparison
+    from kvmtrace.comparing.lines import Line, Section
     from kvmtrace.report.comparison_curves import Pair
 
     Floats = NDArray[np.float64]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from kvmtrace.compare.tables import wants_latency
+from kvmtrace.comparing.tables import wants_latency
 from kvmtrace.report.comparison_numbers import level_words
 from kvmtrace.report.comparison_words import NO_SECOND_RUN, TOO_FEW_EXITS, least_p, short
 from kvmtrace.report.wording import listed
@@ -14,7 +14,7 @@ from kvmtrace.stats.estimates import BETWEEN, FEW, FROM_MEANS, WITHIN
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from kvmtrace.compare.comparison import Comparison
+    from kvmtrace.comparing.comparison import Comparison
     from kvmtrace.stats.estimates import Estimate
 
 

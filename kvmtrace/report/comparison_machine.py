@@ -6,7 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from kvmtrace.compare.waterfall import Cause
+from kvmtrace.comparing.waterfall import Cause
 from kvmtrace.report import comparison_footnotes, comparison_words
 from kvmtrace.report.columns import KEY_COLUMNS
 from kvmtrace.report.tables import TableFormat
@@ -16,11 +16,11 @@ from kvmtrace.store.connection import Result
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvmtrace.compare.claims import Claimed
-    from kvmtrace.compare.comparison import Comparison
-    from kvmtrace.compare.lines import Line
-    from kvmtrace.compare.run_data import RunData
-    from kvmtrace.compare.waterfall import Waterfall
+    from kvmtrace.comparing.claims import Claimed
+    from kvmtrace.comparing.comparison import Comparison
+    from kvmtrace.comparing.lines import Line
+    from kvmtrace.comparing.run_data import RunData
+    from kvmtrace.comparing.waterfall import Waterfall
     from kvmtrace.exit_keys import By
     from kvmtrace.report.summary import Row
 

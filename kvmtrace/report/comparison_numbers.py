@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kvmtrace.report.readable import NONE
 
 if TYPE_CHECKING:
-    from kvmtrace.compare.lines import Line
+    from kvmtrace.comparing.lines import Line
     from kvmtrace.stats.estimates import Estimate, Interval
 
 _TIMES = "\N{MULTIPLICATION SIGN}"

@@ -24,8 +24,8 @@ from kvmtrace.stats.verdicts import Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from kvmtrace.compare.comparison import Comparison
-    from kvmtrace.compare.lines import Line, Section
+    from kvmtrace.comparing.comparison import Comparison
+    from kvmtrace.comparing.lines import Line, Section
     from kvmtrace.exit_keys import Key
 
 _COUNTS = ("base n", "new n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvmtrace.compare.waterfall import Change
+from kvmtrace.comparing.waterfall import Change
 from kvmtrace.report.blocks import Sentences, Table
 from kvmtrace.report.comparison_numbers import signed, significant
 from kvmtrace.report.comparison_tables import cause_title, detail_name
@@ -14,8 +14,8 @@ from kvmtrace.report.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from kvmtrace.compare.comparison import Comparison
-    from kvmtrace.compare.waterfall import Step, Waterfall
+    from kvmtrace.comparing.comparison import Comparison
+    from kvmtrace.comparing.waterfall import Step, Waterfall
     from kvmtrace.report.blocks import Block
 
 SHOWN = 12

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from kvmtrace.compare.claims import Figure, Outcome
+from kvmtrace.comparing.claims import Figure, Outcome
 from kvmtrace.report.comparison_numbers import (
     interval,
     level_words,
@@ -19,9 +19,9 @@ from kvmtrace.stats.estimates import BETWEEN, FEW, FROM_MEANS, WITHIN
 from kvmtrace.stats.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from kvmtrace.compare.claims import Claimed
-    from kvmtrace.compare.comparison import Comparison
-    from kvmtrace.compare.lines import Line
+    from kvmtrace.comparing.claims import Claimed
+    from kvmtrace.comparing.comparison import Comparison
+    from kvmtrace.comparing.lines import Line
     from kvmtrace.stats.estimates import Estimate
 
 _FELL = (

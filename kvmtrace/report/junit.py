@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from kvmtrace.budget.decisions import Checked, Decided
-    from kvmtrace.compare.sides import Side
+    from kvmtrace.comparing.sides import Side
 
 _SUITE = "kvmtrace check"
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

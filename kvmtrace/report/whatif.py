@@ -11,9 +11,9 @@ from kvmtrace.report.whatif_tables import change_table, measure_table, ranking_t
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from kvmtrace.predicting.ranking import Ranking
+    from kvmtrace.predicting.result import Prediction, Refused
     from kvmtrace.stats.estimates import Estimate
-    from kvmtrace.whatif.ranking import Ranking
-    from kvmtrace.whatif.result import Prediction, Refused
 
 
 def text(said: Iterable[Section]) -> str:

@@ -13,9 +13,9 @@ from kvmtrace.store.connection import Result
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from kvmtrace.predicting.ranking import Ranking
+    from kvmtrace.predicting.result import ChangeResult, Prediction, Refused
     from kvmtrace.stats.estimates import Estimate
-    from kvmtrace.whatif.ranking import Ranking
-    from kvmtrace.whatif.result import ChangeResult, Prediction, Refused
 
 _TEXT, _NUMBER = "VARCHAR", "DOUBLE"  # a DuckDB type decides on which side a column is aligned
 _ACTIONS = {"remove": "gone", "rescale": "other cost"}

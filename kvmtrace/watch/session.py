@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kvmtrace.errors import InputError
 from kvmtrace.formats.pipes import Stop
-from kvmtrace.ingest import ingest
+from kvmtrace.ingesting import ingest
 from kvmtrace.watch.onlooker import Onlooker
 from kvmtrace.watch.plain import Lines, block
 from kvmtrace.watch.table import View, closing
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from kvmtrace.formats.source import ReadOptions
-    from kvmtrace.ingest import Ingested
+    from kvmtrace.ingesting import Ingested
     from kvmtrace.store.label import Label
     from kvmtrace.watch.own_perf import OwnPerf
     from kvmtrace.watch.snapshot import Snapshot

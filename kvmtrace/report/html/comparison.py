@@ -13,7 +13,7 @@ from kvmtrace.report.html.parts import Page, Section
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvmtrace.compare.comparison import Comparison
+    from kvmtrace.comparing.comparison import Comparison
 
 
 def page(comparison: Comparison) -> Page:

@@ -14,7 +14,7 @@ from kvmtrace.report.wording import listed
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from kvmtrace.compare.comparison import Comparison
+    from kvmtrace.comparing.comparison import Comparison
     from kvmtrace.report.comparison_waterfall import Bar
     from kvmtrace.report.html.parts import Spec
 

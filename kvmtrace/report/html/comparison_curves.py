@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from kvmtrace.compare.comparison import Comparison
+    from kvmtrace.comparing.comparison import Comparison
     from kvmtrace.report.comparison_curves import Curve, Curves, Pair
     from kvmtrace.report.html.parts import Part, Spec
 

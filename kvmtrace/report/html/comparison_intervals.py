@@ -19,8 +19,8 @@ from kvmtrace.stats.verdicts import Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from kvmtrace.compare.comparison import Comparison
-    from kvmtrace.compare.lines import Line
+    from kvmtrace.comparing.comparison import Comparison
+    from kvmtrace.comparing.lines import Line
     from kvmtrace.report.html.parts import Part
     from kvmtrace.stats.estimates import Estimate
 

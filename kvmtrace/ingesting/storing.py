@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from kvmtrace.errors import StoreError, UsageError
 from kvmtrace.formats.ahead import read_ahead
-from kvmtrace.ingest.account import recording_manifest, table_manifest
-from kvmtrace.ingest.intake import Intake
+from kvmtrace.ingesting.account import recording_manifest, table_manifest
+from kvmtrace.ingesting.intake import Intake
 from kvmtrace.recording import TableSet
 from kvmtrace.store import manifest as stored
 from kvmtrace.store.catalogue import Catalogue
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from kvmtrace.ingest.listening import Listener
+    from kvmtrace.ingesting.listening import Listener
     from kvmtrace.recording import Content, Recording
 
 DEFAULT_JOBS = min(os.cpu_count() or 1, 2)

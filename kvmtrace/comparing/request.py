@@ -6,22 +6,22 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from kvmtrace.compare import comparison
-from kvmtrace.compare.denominators import INJECTION
-from kvmtrace.compare.lines import Options
-from kvmtrace.compare.reading import Plan, read_details, read_each, read_pair
-from kvmtrace.compare.sides import Side
-from kvmtrace.compare.tables import EXIT, PORT_IO, USERSPACE, wants_latency
+from kvmtrace.comparing import comparison
+from kvmtrace.comparing.denominators import INJECTION
+from kvmtrace.comparing.lines import Options
+from kvmtrace.comparing.reading import Plan, read_details, read_each, read_pair
+from kvmtrace.comparing.sides import Side
+from kvmtrace.comparing.tables import EXIT, PORT_IO, USERSPACE, wants_latency
 from kvmtrace.errors import UsageError
 from kvmtrace.exit_keys import By
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kvmtrace.compare.claims import Claim
-    from kvmtrace.compare.comparison import Comparison
-    from kvmtrace.compare.expressions import Expression
-    from kvmtrace.compare.run_data import RunData
+    from kvmtrace.comparing.claims import Claim
+    from kvmtrace.comparing.comparison import Comparison
+    from kvmtrace.comparing.expressions import Expression
+    from kvmtrace.comparing.run_data import RunData
     from kvmtrace.store.connection import StoreConnection
     from kvmtrace.store.manifest import Manifest
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kvmtrace import queries
-from kvmtrace.compare.given_figures import READERS
-from kvmtrace.compare.run_data import BlockOfExits, KeyedExits, RunData
+from kvmtrace.comparing.given_figures import READERS
+from kvmtrace.comparing.run_data import BlockOfExits, KeyedExits, RunData
 from kvmtrace.exit_keys import By, Key
 from kvmtrace.stats.blocks import blocks_for
 from kvmtrace.time_blocks import event_blocks

@@ -12,14 +12,14 @@ import math
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from kvmtrace.compare import terms
+from kvmtrace.comparing import terms
 from kvmtrace.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kvmtrace.compare.run_data import Where
-    from kvmtrace.compare.terms import Term
+    from kvmtrace.comparing.run_data import Where
+    from kvmtrace.comparing.terms import Term
 
 NOT_IDLE: Where = (("idle", False),)
 """Idle exits are waiting, not cost: their time is in no sum of times."""

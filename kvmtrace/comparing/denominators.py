@@ -7,11 +7,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kvmtrace.compare import terms
+from kvmtrace.comparing import terms
 from kvmtrace.errors import UsageError
 
 if TYPE_CHECKING:
-    from kvmtrace.compare.terms import Term
+    from kvmtrace.comparing.terms import Term
 
 _GUEST_SECONDS = terms.over(terms.Exits("guest_ns"), terms.Number(1e9))
 _NUMBER = r"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"

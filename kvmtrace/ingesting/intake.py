@@ -11,7 +11,7 @@ from kvmtrace import arch, schema
 from kvmtrace.exits.buckets import LatencyBuckets
 from kvmtrace.exits.builder import ExitBuilder, Exits
 from kvmtrace.exits.table import ExitTable, known_or_null
-from kvmtrace.ingest.account import Seen
+from kvmtrace.ingesting.account import Seen
 from kvmtrace.store.manifest import events_table
 from kvmtrace.tracepoints import field_symbols
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kvmtrace.exits.reading import AttributedBlock
-    from kvmtrace.ingest.listening import Listener
+    from kvmtrace.ingesting.listening import Listener
     from kvmtrace.recording import EventBlock, Recording
     from kvmtrace.store.writer import RunWriter
 

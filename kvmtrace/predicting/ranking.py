@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kvmtrace.whatif.prediction import predict
+from kvmtrace.predicting.prediction import predict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from kvmtrace.predicting.result import Prediction, Refused
     from kvmtrace.store.connection import StoreConnection
     from kvmtrace.store.manifest import Manifest
     from kvmtrace.synth.model_file import Model
-    from kvmtrace.whatif.result import Prediction, Refused
 
 
 @dataclass(frozen=True, slots=True)

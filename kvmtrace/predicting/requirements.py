@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvmtrace.errors import KvmtraceError, UsageError
-from kvmtrace.whatif.places import wrong
+from kvmtrace.predicting.places import wrong
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kvmtrace.compare.denominators import PER_SECOND, Denominator
+from kvmtrace.comparing.denominators import PER_SECOND, Denominator
 from kvmtrace.exit_keys import By
 from kvmtrace.stats.estimates import LEVEL
 from kvmtrace.stats.verdicts import MINIMUM_EFFECT, Verdict

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kvmtrace.whatif.plan import clock_hz
-from kvmtrace.whatif.requirements import not_recorded
-from kvmtrace.whatif.result import Assumption
+from kvmtrace.predicting.plan import clock_hz
+from kvmtrace.predicting.requirements import not_recorded
+from kvmtrace.predicting.result import Assumption
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from kvmtrace.predicting.plan import Plan, Planned
     from kvmtrace.store.manifest import Manifest
-    from kvmtrace.whatif.plan import Plan, Planned
 
 SWITCHES = "sched:sched_switch"
 

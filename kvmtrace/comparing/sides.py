@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kvmtrace.compare.run_data import NotRecordedError, RunData, drawn
-from kvmtrace.compare.terms import Events, Exits, Figure, Operation, Percentile, Seconds, percentiles_of
+from kvmtrace.comparing.run_data import NotRecordedError, RunData, drawn
+from kvmtrace.comparing.terms import Events, Exits, Figure, Operation, Percentile, Seconds, percentiles_of
 from kvmtrace.stats import estimates, one_side
 from kvmtrace.stats.blocks import block_length
 from kvmtrace.stats.estimates import LEVEL, Estimate, Mean, Replicated
@@ -22,7 +22,7 @@ from kvmtrace.stats.estimates import LEVEL, Estimate, Mean, Replicated
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kvmtrace.compare.terms import Term
+    from kvmtrace.comparing.terms import Term
 
 EXITS_BEYOND = 5
 """Exits that must lie on either side of a percentile before it has an interval."""

@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvmtrace import schema
+from kvmtrace.predicting import conditions
+from kvmtrace.predicting.places import wrong
+from kvmtrace.predicting.requirements import missing_in_words, not_recorded, scalar
 from kvmtrace.store.manifest import events_table
-from kvmtrace.whatif import conditions
-from kvmtrace.whatif.places import wrong
-from kvmtrace.whatif.requirements import missing_in_words, not_recorded, scalar
 
 if TYPE_CHECKING:
+    from kvmtrace.predicting.conditions import Condition
     from kvmtrace.store.connection import StoreConnection
     from kvmtrace.store.manifest import Manifest
     from kvmtrace.synth.effect import Change
     from kvmtrace.synth.model import Cost
     from kvmtrace.synth.model_file import Model
-    from kvmtrace.whatif.conditions import Condition
 
 _NS = {"ps": 1e-3, "ns": 1.0, "us": 1e3, "ms": 1e6}
 _INTERRUPTS_NEED = ("kvm:kvm_eoi", "kvm:kvm_inj_virq", "kvm:kvm_apic_accept_irq")

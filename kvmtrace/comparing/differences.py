@@ -11,8 +11,8 @@ from kvmtrace.unseen import unseen
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from kvmtrace.compare.run_data import RunData
-    from kvmtrace.compare.sides import Side
+    from kvmtrace.comparing.run_data import RunData
+    from kvmtrace.comparing.sides import Side
     from kvmtrace.store.manifest import Manifest
 
 _FACTS = {

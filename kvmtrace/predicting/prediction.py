@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kvmtrace.errors import UsageError
+from kvmtrace.predicting import assumptions, intervals
+from kvmtrace.predicting.places import wrong
+from kvmtrace.predicting.plan import Plan, clock_hz, nanoseconds, planned
+from kvmtrace.predicting.requirements import asked, not_recorded
+from kvmtrace.predicting.result import ChangeResult, Effect, Measures, Prediction, Refused, VcpuResult, vcpu_count
+from kvmtrace.predicting.statement import SUMS, sums
 from kvmtrace.stats.blocks import blocks_for
 from kvmtrace.time_blocks import event_blocks
-from kvmtrace.whatif import assumptions, intervals
-from kvmtrace.whatif.places import wrong
-from kvmtrace.whatif.plan import Plan, clock_hz, nanoseconds, planned
-from kvmtrace.whatif.requirements import asked, not_recorded
-from kvmtrace.whatif.result import ChangeResult, Effect, Measures, Prediction, Refused, VcpuResult, vcpu_count
-from kvmtrace.whatif.statement import SUMS, sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
+    from kvmtrace.predicting.plan import Planned
     from kvmtrace.store.connection import Result, StoreConnection
     from kvmtrace.store.manifest import Manifest
     from kvmtrace.synth.model_file import Model
-    from kvmtrace.whatif.plan import Planned
 
 Row = dict[str, Any]
 """A row of `statement.sums` by the names of its columns."""

@@ -11,13 +11,13 @@ from kvmtrace.formats import detect
 from kvmtrace.formats.archives import is_archive, members
 from kvmtrace.formats.opening import open_input
 from kvmtrace.formats.source import ReadOptions, Source
-from kvmtrace.ingest.storing import DEFAULT_JOBS, Beside, Ingested, Order, Progress, Stored, store_contents
+from kvmtrace.ingesting.storing import DEFAULT_JOBS, Beside, Ingested, Order, Progress, Stored, store_contents
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from kvmtrace.formats.pipes import Stop
-    from kvmtrace.ingest.listening import Listener
+    from kvmtrace.ingesting.listening import Listener
     from kvmtrace.store.label import Label
 
 DEFAULT_OPTIONS = ReadOptions(jobs=DEFAULT_JOBS)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kvmtrace.predicting.result import Measures
 from kvmtrace.stats import blocks, one_side
 from kvmtrace.stats.estimates import Interval, Replicated
-from kvmtrace.whatif.result import Measures
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,9 +7,9 @@ listening.py  what may be told of a recording while it is read
 account.py    what is known of a recording beside its tables → its manifest
 """
 
-from kvmtrace.ingest.listening import Listener
-from kvmtrace.ingest.runs import Failed, ingest
-from kvmtrace.ingest.storing import DEFAULT_JOBS, Ingested, Order, Origin, Progress, Stored, store_contents
+from kvmtrace.ingesting.listening import Listener
+from kvmtrace.ingesting.runs import Failed, ingest
+from kvmtrace.ingesting.storing import DEFAULT_JOBS, Ingested, Order, Origin, Progress, Stored, store_contents
 
 __all__ = [
     "DEFAULT_JOBS",

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from kvmtrace.compare.run_data import NotRecordedError
+from kvmtrace.comparing.run_data import NotRecordedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from kvmtrace.compare.run_data import Column, RunData, Where
+    from kvmtrace.comparing.run_data import Column, RunData, Where
 
     Floats = NDArray[np.float64]
 

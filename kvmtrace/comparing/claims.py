@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from kvmtrace.compare.expressions import Expression, finite, parsed
-from kvmtrace.compare.names import check_names
-from kvmtrace.compare.sides import Side, alone, estimate
+from kvmtrace.comparing.expressions import Expression, finite, parsed
+from kvmtrace.comparing.names import check_names
+from kvmtrace.comparing.sides import Side, alone, estimate
 from kvmtrace.errors import UsageError
 
 if TYPE_CHECKING:

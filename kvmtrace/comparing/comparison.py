@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from kvmtrace.compare import claims, differences
-from kvmtrace.compare.run_data import NotRecordedError
-from kvmtrace.compare.tables import Tables
-from kvmtrace.compare.waterfall import waterfall
+from kvmtrace.comparing import claims, differences
+from kvmtrace.comparing.run_data import NotRecordedError
+from kvmtrace.comparing.tables import Tables
+from kvmtrace.comparing.waterfall import waterfall
 from kvmtrace.stats.verdicts import holm, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from kvmtrace.compare.claims import Claim, Claimed
-    from kvmtrace.compare.lines import Line, Options, Section
-    from kvmtrace.compare.sides import Side
-    from kvmtrace.compare.waterfall import Waterfall
+    from kvmtrace.comparing.claims import Claim, Claimed
+    from kvmtrace.comparing.lines import Line, Options, Section
+    from kvmtrace.comparing.sides import Side
+    from kvmtrace.comparing.waterfall import Waterfall
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from kvmtrace.compare import terms
+from kvmtrace.comparing import terms
 from kvmtrace.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from kvmtrace.compare.expressions import Expression
-    from kvmtrace.compare.run_data import Where
-    from kvmtrace.compare.sides import Side
-    from kvmtrace.compare.terms import Term
+    from kvmtrace.comparing.expressions import Expression
+    from kvmtrace.comparing.run_data import Where
+    from kvmtrace.comparing.sides import Side
+    from kvmtrace.comparing.terms import Term
 
 
 def check_names(expression: Expression, base: Side, new: Side) -> None:

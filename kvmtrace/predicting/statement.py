@@ -9,18 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kvmtrace import queries
+from kvmtrace.predicting.conditions import COUNT, EXIT, INTERRUPTS, INTERRUPTS_OF, Condition
+from kvmtrace.predicting.plan import clock_hz, nanoseconds
 from kvmtrace.store.views import quoted
 from kvmtrace.time_blocks import BLOCK, span
-from kvmtrace.whatif.conditions import COUNT, EXIT, INTERRUPTS, INTERRUPTS_OF, Condition
-from kvmtrace.whatif.plan import clock_hz, nanoseconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kvmtrace.predicting.plan import Planned
     from kvmtrace.store.connection import Result, StoreConnection
     from kvmtrace.store.manifest import Manifest
     from kvmtrace.synth.model import Cost
-    from kvmtrace.whatif.plan import Planned
 
 SUMS = (
     "exits",

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvmtrace.compare.run_data import NotRecordedError
+from kvmtrace.comparing.run_data import NotRecordedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from kvmtrace.compare.run_data import KeyedExits
-    from kvmtrace.compare.sides import Side
-    from kvmtrace.compare.terms import Term
+    from kvmtrace.comparing.run_data import KeyedExits
+    from kvmtrace.comparing.sides import Side
+    from kvmtrace.comparing.terms import Term
     from kvmtrace.exit_keys import Key
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kvmtrace import queries
-from kvmtrace.compare.run_data import RunData
+from kvmtrace.comparing.run_data import RunData
 from kvmtrace.stats.estimates import Mean
 
 if TYPE_CHECKING:

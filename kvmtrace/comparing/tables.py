@@ -6,19 +6,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from kvmtrace.compare import terms
-from kvmtrace.compare.denominators import INJECTION
-from kvmtrace.compare.expressions import NOT_IDLE
-from kvmtrace.compare.lines import Line, Options, Section
-from kvmtrace.compare.run_data import NotRecordedError
-from kvmtrace.compare.sides import Side, estimate
+from kvmtrace.comparing import terms
+from kvmtrace.comparing.denominators import INJECTION
+from kvmtrace.comparing.expressions import NOT_IDLE
+from kvmtrace.comparing.lines import Line, Options, Section
+from kvmtrace.comparing.run_data import NotRecordedError
+from kvmtrace.comparing.sides import Side, estimate
 from kvmtrace.exit_keys import By
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from kvmtrace.compare.run_data import Column, Where
-    from kvmtrace.compare.terms import Term
+    from kvmtrace.comparing.run_data import Column, Where
+    from kvmtrace.comparing.terms import Term
     from kvmtrace.exit_keys import Key
 
     _TermOf = Callable[[Where], Term]
