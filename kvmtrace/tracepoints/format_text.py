@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from kvmtrace.tracepoints.c_types import AGGREGATES, POINTER_SIZE, CType, integer_type
 from kvmtrace.tracepoints.errors import FormatError, quoted
@@ -42,7 +43,12 @@ def parse_format(text: str, *, long_size: int = POINTER_SIZE) -> EventFormat:
     """
     if len(text) > LONGEST_TEXT:
         raise FormatError(f"format text has {len(text)} characters, more than {LONGEST_TEXT}")
-    text = text.replace("\r\n", "\n").rstrip("\0")
+    return _parsed(text.replace("\r\n", "\n").rstrip("\0"), long_size)
+
+
+# Recordings of one kernel tell the same texts.
+@lru_cache(maxsize=256)
+def _parsed(text: str, long_size: int) -> EventFormat:
     header = _HEADER.match(text)
     if header is None:
         raise FormatError(f"no tracefs format text: expected name, ID and format, found {quoted(text[:200])}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from kvmtrace.tracepoints.parser import Parser
@@ -58,7 +58,7 @@ class PrintFormat:
     @classmethod
     def of(cls, event_format: EventFormat) -> PrintFormat:
         """Parse the print fmt of an event with the widths of its fields. FormatError: as in `parse`."""
-        return cls.parse(event_format.print_fmt, event_format.fields)
+        return _parsed(event_format.print_fmt, event_format.fields)
 
     @cached_property
     def _pieces(self) -> tuple[tuple[Conversion, ...], str]:
@@ -103,3 +103,9 @@ class PrintFormat:
             if conversion.literal.endswith(literal) and conversion.argument < len(self.arguments):
                 return self.arguments[conversion.argument]
         return None
+
+
+# kvm_exit's takes 30 ms, and is asked for by the reasons, the details and the symbols of every run of a store.
+@lru_cache(maxsize=64)
+def _parsed(print_fmt: str, fields: tuple[Field, ...]) -> PrintFormat:
+    return PrintFormat.parse(print_fmt, fields)
