@@ -113,12 +113,18 @@ class Template:
         return tuple(part for part in self.parts if isinstance(part, Placeholder) and part.fields)
 
     def with_table(self, old: str, new: str) -> Template:
-        """Return the template with another table in place of one."""
-        parts = [
-            Placeholder(part.fields, new) if isinstance(part, Placeholder) and part.kind == old else part
-            for part in self.parts
-        ]
-        return Template(self.system, self.event, self.body, tuple(parts))
+        """Return the template with another table in place of one: the same each time, for its pattern is costly."""
+        if (old, new) not in self._with_tables:
+            parts = [
+                Placeholder(part.fields, new) if isinstance(part, Placeholder) and part.kind == old else part
+                for part in self.parts
+            ]
+            self._with_tables[old, new] = Template(self.system, self.event, self.body, tuple(parts))
+        return self._with_tables[old, new]
+
+    @cached_property
+    def _with_tables(self) -> dict[tuple[str, str], Template]:
+        return {}
 
     def format(self) -> EventFormat:
         """Return the fields as a tracepoint's; what the text does not tell (ids, offsets) is made up."""

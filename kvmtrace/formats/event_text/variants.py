@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -28,7 +29,11 @@ class Variant:
 
     def __init__(self, template: Template) -> None:
         self.template = template
-        self.plan = Plan.of(template)
+
+    @cached_property
+    def plan(self) -> Plan | None:
+        """The plan of the template; None: it has none."""
+        return Plan.of(self.template)
 
     def read(self, text: bytes) -> dict[str, Any] | None:
         """Return the fields of one text by the regular expression: numbers, and (start, length) of texts in it.
