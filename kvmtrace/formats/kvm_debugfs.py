@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from kvmtrace.errors import InputError
 from kvmtrace.formats.format import TableFormat
 from kvmtrace.formats.kvm_stat.rows import CounterRow, counter_table, is_statistic, read_count
-from kvmtrace.formats.text_lines import clean_lines, has_line, shown, told
+from kvmtrace.formats.text_lines import LONGEST, clean_lines, shown, told
 from kvmtrace.recording import Facts, Note, TableSet
 
 if TYPE_CHECKING:
@@ -53,10 +54,12 @@ _SIZE = re.compile(r"bucket size=([0-9]{1,9})")
 _PLAIN = re.compile(r"-?[0-9]{1,20}")
 _BOOLEANS = {"yes": "1", "no": "0"}
 _NAME_AND_VALUE = re.compile(
-    r"\n[ \t>|]*+(?:[\w./-]++(?:[ \t]*+[:=][ \t]*+|[ \t]++)-?[0-9][0-9 \t]*+"
+    r"\n[ \t>|]*+(?:[\w./-]++(?:[ \t]*+[:=][ \t]*+|[ \t]++)-?[0-9][-0-9 \t]*+"
     r"|[\w-]++ \([a-z0-9-]++(?:, [^()\n]*+)?\): .*)\r?$",
     re.MULTILINE | re.ASCII,
 )
+_SAYS_WHOSE = re.compile(r"kvm/| \((?:cumulative|instant|peak|linear|log)")
+_DECORATED = re.compile("\x1b|=3D|=20\n|[^\x00-\x7f]")  # lines may look otherwise once they are cleaned
 
 
 @dataclass(slots=True)
@@ -81,7 +84,14 @@ class _Block(_Dump):
 
 def recognises(text: str) -> bool:
     """Tell whether a text holds statistics of KVM."""
-    return has_line(_NAME_AND_VALUE, text) and any(block.rows for block in _blocks(clean_lines(text)[0]))
+    return _may_hold_rows(text) and any(block.rows for block in _blocks(clean_lines(text)[0]))
+
+
+def _may_hold_rows(text: str) -> bool:
+    """Tell quickly that there are too few names with values: `cpus=4` alone stands in many a text of events."""
+    first = _NAME_AND_VALUE.match(f"\n{text[: 2 * LONGEST]}")
+    lines = len(list(islice(_NAME_AND_VALUE.finditer(text), _ENOUGH))) + bool(first)
+    return lines >= _ENOUGH or (lines > 0 and bool(_SAYS_WHOSE.search(text) or _DECORATED.search(text)))
 
 
 def read(text: str, file: str) -> list[TableSet]:

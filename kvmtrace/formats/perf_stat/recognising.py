@@ -20,7 +20,8 @@ _HEADING = re.compile(
 _JSON_EVENT = re.compile(r'"counter-value"\s*:.{0,200}"event"\s*:')
 # A line that may be a row of CSV or of intervals: a value or a time first, or a CPU, socket, node or thread before it.
 _MAY_BE_ROW = re.compile(
-    r"^[> \t]*+(?:(?=[0-9<])[^\n]*[A-Za-z_][\w-]*[^\n]*|(?:CPU|S|N|summary)[^\n]*|[^\n]{1,80}-[0-9]+[,;|:\t][^\n]*)$",
+    r"^[> \t]*+(?:(?=[0-9<])[^\n]*[A-Za-z_][\w-]*[^\n]*|(?:(?:CPU|[SN])-?[0-9]|summary)[^\n]*"
+    r"|[^\n]{1,80}-[0-9]+[,;|:\t][^\n]*)$",
     re.MULTILINE,
 )
 
