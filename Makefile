@@ -66,8 +66,9 @@ lint: $(VENV)/.development
 types: $(VENV)/.development
 	$(BIN)/mypy
 
+# worksteal: tests of one module stay together, so that what they share (stores, models) is made once, not by each worker.
 tests: $(VENV)/.development
-	$(BIN)/pytest -n $(JOBS)
+	$(BIN)/pytest -n $(JOBS) --dist worksteal
 
 test-models: $(VENV)/.development
 	$(BIN)/pytest -n $(JOBS) -m models
