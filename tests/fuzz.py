@@ -18,6 +18,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,7 @@ def _read(source: Source, format_name: str | None) -> int:
     return rows
 
 
+@cache
 def corpus() -> list[Damaged]:
     """Return the small inputs of tests/data, uncompressed, the beginnings of larger texts, and what is made."""
     inputs = [Damaged(name, content) for name, content in made().items()]
