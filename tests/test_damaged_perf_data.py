@@ -193,6 +193,20 @@ def _flip(path: Path, bit: int) -> None:
         file.write(bytes([byte ^ 1 << bit % 8]))
 
 
+def test_samples_inside_of_the_first_record_are_noted(tmp_path: Path) -> None:
+    """The record's size is damaged, and ends where another record begins: nothing else tells."""
+    recording = small_recording()
+    first, *behind = recording.records
+    of_samples = [whole[0] == RecordType.SAMPLE for whole in behind]
+    swallowed = of_samples.index(False)
+    size = len(first) + sum(map(len, behind[:swallowed]))
+    recording.records[0] = first[:6] + struct.pack("<H", size) + first[8:]
+    found = read(recording.write(tmp_path / "perf.data"))
+    assert isinstance(found, Read)
+    assert (found.rows, found.notes.events) == (sum(of_samples) - swallowed, swallowed)
+    assert swallowed > 1
+
+
 def test_the_events_of_more_notes_than_are_kept_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keep_nothing(monkeypatch)
     recording = small_recording(1000)

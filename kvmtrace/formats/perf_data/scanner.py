@@ -157,11 +157,13 @@ class _Walk:
 
     def _take(self, places: NDArray[np.int64], run_end: int) -> int:
         """Go to the end of a run of candidates, and return how many of them are samples, counted from its end."""
-        if run_end <= self.at:
+        before = self.at
+        if run_end > before:
+            self._walk_others(int(places[0]) * _WORD)
+        if run_end <= before or (run_end <= self.at and not self.damage):  # all of them are inside of a record
             if len(places) >= _RESYNC_RUN or run_end == self.at:
                 self._note_swallowed(places)
             return 0
-        self._walk_others(int(places[0]) * _WORD)
         if self.damage and (len(places) >= _RESYNC_RUN or run_end == len(self.raw) // _WORD * _WORD):
             self._resume(int(places[0]) * _WORD)
         first = int(np.searchsorted(places, self.at // _WORD))
