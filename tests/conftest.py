@@ -4,10 +4,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from browser import chromium  # noqa: F401 - a fixture
+from hypothesis import settings
 from ingested import IngestedRecordings
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+# A deadline of one example says how busy the machine is.
+settings.register_profile("kvmtrace", deadline=None)
+settings.load_profile("kvmtrace")
 
 
 @pytest.fixture(scope="session")
