@@ -1,12 +1,13 @@
 """A hook of mkdocs: what pages link to beside docs/ becomes part of the site, below source/.
 
 So a link that works in a checkout works in the site as well, with no server of the project's files. A page of Markdown
-is a page there; any other text is a page with the text in it. Links to folders lead nowhere in a site: their words
-stay.
+is a page there, a notebook one of its cells; any other text is a page with the text in it. Links to folders lead
+nowhere in a site: their words stay.
 """
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from pathlib import Path
@@ -24,12 +25,13 @@ _LINK = re.compile(r"(?<!!)\[(?P<words>[^\]\[]*)\]\((?P<target>[^)#\s]+)(?P<anch
 _IN_NAV = re.compile(r"'source/([^']+)'")
 _DOCS, _SOURCE = "docs/", "source/"
 _LANGUAGES = {".py": "python", ".sql": "sql", ".toml": "toml", ".yml": "yaml"}
+_PAGES_OF_THEIR_OWN = {*_LANGUAGES, ".ipynb"}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the files of `nav` that are beside docs/, and those that pages link to, and pages among these, and so on."""
     waiting = [_DOCS + file.src_uri for file in files.documentation_pages()]
-    wanted = set(_IN_NAV.findall(str(config.nav)))
+    wanted = {_of_project(page) for page in _IN_NAV.findall(str(config.nav))}
     added: set[str] = set()
     while waiting or wanted:
         if wanted:
@@ -74,9 +76,14 @@ def _target(place: str, link: str) -> str | None:
     return target if not target.startswith("..") and (ROOT / target).exists() else None
 
 
+def _of_project(page: str) -> str:
+    """Return the file of the project that a page below source/ shows."""
+    return page if (ROOT / page).exists() else page.removesuffix(".md")
+
+
 def _in_site(target: str) -> str:
     """Return where a file of the project is in the site."""
-    if target.startswith(_DOCS) and Path(target).suffix not in _LANGUAGES:
+    if target.startswith(_DOCS) and Path(target).suffix not in _PAGES_OF_THEIR_OWN:
         return target.removeprefix(_DOCS)
     return f"{_SOURCE}{target}" if target.endswith(".md") else f"{_SOURCE}{target}.md"
 
@@ -85,6 +92,17 @@ def _content(target: str) -> str:
     text = (ROOT / target).read_text()
     if target.endswith(".md"):
         return text
+    if target.endswith(".ipynb"):
+        return _cells(target, text)
     language = _LANGUAGES.get(Path(target).suffix, "text")
     page = f"# {Path(target).name}\n\n`{target}`\n\n````{language}\n{text}\n````\n"
     return f"---\nsearch:\n  exclude: true\n---\n\n{page}"  # the pages that link to it say what is in it
+
+
+def _cells(target: str, text: str) -> str:
+    """Return the cells of a notebook below each other, and a link to the file below its heading."""
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(text)["cells"]]
+    parts = [source if kind == "markdown" else f"```python\n{source}\n```" for kind, source in cells]
+    file = posixpath.relpath(target.removeprefix(_DOCS), posixpath.dirname(_SOURCE + target))
+    heading, _, rest = "\n\n".join(parts).partition("\n")
+    return f"{heading}\n\n[The file, to open in Jupyter]({file})\n{rest}\n"
