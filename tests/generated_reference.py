@@ -62,7 +62,8 @@ def command_reference() -> str:
         below = [_below(command)] if getattr(command, "commands", {}) else []
         usage = " ".join([program, "[OPTIONS]", *below, *(_argument(p, in_usage=True) for p in parameters["argument"])])
         lines += [f"## {program}", "", " ".join((command.help or "").split()), "", "```text", usage, "```", ""]
-        arguments = [(f"`{_argument(p)}`".replace(" | ", "` or `"), _meaning(p, context)) for p in parameters["argument"]]
+        given = parameters["argument"]
+        arguments = [(f"`{_argument(p)}`".replace(" | ", "` or `"), _meaning(p, context)) for p in given]
         lines += _table(("argument", "what it is"), arguments)
         options = [(_names(p), _values(p, types), _meaning(p, context)) for p in parameters["option"]]
         lines += _table(("option", "value", "what it does"), options)
