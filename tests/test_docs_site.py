@@ -80,5 +80,13 @@ def test_files_beside_the_docs_that_pages_link_to_are_in_the_site(site: Path) ->
     assert "interrupt_pending" in (site / "source/queries/whatif/interrupts.sql.html").read_text()
 
 
+def test_the_notebook_is_a_page_of_its_cells_and_a_file_to_open(site: Path) -> None:
+    text = (site / "source/docs/notebook.ipynb.html").read_text()
+    assert '<h2 id="what-changed">' in text
+    assert "cell_type" not in text
+    assert "../../notebook.ipynb" in elements(site / "source/docs/notebook.ipynb.html").links
+    assert (site / "notebook.ipynb").read_bytes() == (ROOT / "docs/notebook.ipynb").read_bytes()
+
+
 def test_the_commands_can_be_searched_for(site: Path) -> None:
     assert "--minimum-effect" in (site / "search/search_index.json").read_text()
