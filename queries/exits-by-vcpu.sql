@@ -3,7 +3,7 @@
 -- param run_id VARCHAR: Run to report on.
 -- column vm_id VARCHAR: VM.
 -- column vcpu INTEGER: vCPU number within its VM; null: not known.
--- column cpus BIGINT: CPUs that its exits happened on.
+-- column cpus BIGINT: CPUs that its exits happened on; null: not recorded.
 -- column exits BIGINT: Exits that are not idle.
 -- column rate_per_s DOUBLE: These exits per second of the recording.
 -- column out_of_guest_ns BIGINT: Time out of the guest, of the timed ones among them.
@@ -38,7 +38,7 @@ grouped AS (
     SELECT
         vm_id,
         vcpu,
-        count(DISTINCT cpu) AS cpus,
+        nullif(count(DISTINCT cpu), 0) AS cpus,
         count(*) FILTER (WHERE NOT idle) AS exits,
         try_cast(sum(timed_ns) FILTER (WHERE NOT idle) AS BIGINT) AS out_of_guest_ns,
         round(avg(timed_ns) FILTER (WHERE NOT idle), 1) AS avg_ns,

@@ -11,21 +11,21 @@
 -- column accepts BIGINT: kvm_apic_accept_irq events: the sum of the next seven.
 -- column injected BIGINT: Of these: injected; null: not recorded.
 -- column coalesced BIGINT: Of these: one was pending already; null: not recorded.
--- column posted BIGINT: Of these: left to APICv or AVIC.
+-- column posted BIGINT: Of these: left to APICv or AVIC; null: not recorded.
 -- column not_injected BIGINT: Of these: not injected, though their vCPU entered the guest again; null: not recorded.
 -- column pending BIGINT: Of these: their vCPU did not enter the guest again until the end; null: not recorded.
 -- column no_vector BIGINT: Of these: not injected by vector (NMI, INIT, …).
 -- column unattributed BIGINT: Of these: it is not known which of the VMs they are for.
 -- column no_accept BIGINT: Injected without an accept in the recording; null: not recorded.
--- column coalesced_at_pin BIGINT: Not sent by the I/O APIC, whose pin was up already.
--- column not_accepted BIGINT: MSIs and IPIs that no event says to be accepted.
+-- column coalesced_at_pin BIGINT: Not sent by the I/O APIC, whose pin was up already; null: not recorded.
+-- column not_accepted BIGINT: MSIs and IPIs that no event says to be accepted; null: neither was recorded.
 -- column rate_per_s DOUBLE: Accepts per second of the recording.
 -- column source_to_accept_p50_ns BIGINT: Time from the source to the accept: that of rank ceil(0.5 n).
 -- column source_to_accept_max_ns BIGINT: The longest.
 -- column accept_to_inject_p50_ns BIGINT: Time from the accept to the injection: that of rank ceil(0.5 n).
 -- column accept_to_inject_p99_ns BIGINT: That of rank ceil(0.99 n).
 -- column accept_to_inject_max_ns BIGINT: The longest.
--- column eois BIGINT: Injected, and their EOI recorded.
+-- column eois BIGINT: Injected, and their EOI came; null: not recorded.
 -- column pv_eois BIGINT: Of these: EOIs without an exit; null: not recorded.
 -- column inject_to_eoi_p50_ns BIGINT: Time from the injection to the EOI: that of rank ceil(0.5 n).
 -- column inject_to_eoi_max_ns BIGINT: The longest.
@@ -34,6 +34,19 @@ span AS (
     SELECT nullif(coalesce(enabled_ns, elapsed_ns), 0) / 1e9 AS recorded_s
     FROM runs
     WHERE run_id = $run_id
+),
+
+-- An event that was enabled and never fired counts 0; one that was not recorded counts nothing.
+recorded AS (
+    SELECT
+        bool_or(event = 'kvm_apicv_accept_irq') AS posts,
+        bool_or(event = 'kvm_ioapic_set_irq') AS pins,
+        bool_or(event IN ('kvm_msi_set_irq', 'kvm_apic_ipi', 'kvm_hypercall', 'kvm_hv_send_ipi', 'kvm_hv_send_ipi_ex'))
+            AS senders,
+        bool_or(event = 'kvm_eoi') AS eois,
+        bool_or(event = 'kvm_pv_eoi' AND period = 1) AS pv_eois
+    FROM tracepoints
+    WHERE run_id = $run_id AND system = 'kvm'
 ),
 
 chosen AS (
@@ -70,7 +83,6 @@ counted AS (
         quantile_disc(accept_to_inject_ns, 0.99) AS accept_to_inject_p99_ns,
         max(accept_to_inject_ns) AS accept_to_inject_max_ns,
         count(eoi_ts_ns) AS eois,
-        count(pv_eoi) > 0 AS pv_eoi_told,
         count(*) FILTER (WHERE pv_eoi) AS pv_eois,
         quantile_disc(inject_to_eoi_ns, 0.5) AS inject_to_eoi_p50_ns,
         max(inject_to_eoi_ns) AS inject_to_eoi_max_ns
@@ -86,11 +98,16 @@ figures AS (
             CASE WHEN c.told THEN c.not_injected END AS not_injected,
             CASE WHEN c.told THEN c.pending END AS pending,
             CASE WHEN c.told THEN c.no_accept END AS no_accept,
-            CASE WHEN c.pv_eoi_told THEN c.pv_eois END AS pv_eois
+            CASE WHEN r.posts THEN c.posted END AS posted,
+            CASE WHEN r.pins THEN c.coalesced_at_pin END AS coalesced_at_pin,
+            CASE WHEN r.senders THEN c.not_accepted END AS not_accepted,
+            CASE WHEN r.eois THEN c.eois END AS eois,
+            CASE WHEN r.eois AND r.pv_eois THEN c.pv_eois END AS pv_eois
         ),
         round(c.accepts / s.recorded_s, 3) AS rate_per_s
     FROM counted AS c
     CROSS JOIN span AS s
+    CROSS JOIN recorded AS r
 )
 
 SELECT

@@ -8,7 +8,7 @@
 -- column page UBIGINT: Lowest address of the page.
 -- column page_hex VARCHAR: The same in hexadecimal.
 -- column faults BIGINT: Page faults.
--- column writes BIGINT: Page faults of a write.
+-- column writes BIGINT: Page faults of a write; null: not recorded.
 -- column rate_per_s DOUBLE: Page faults per second of the recording.
 -- column exits_avg_ns DOUBLE: Mean latency of the exits that they happened in, without suspect ones.
 -- column exits_max_ns BIGINT: Longest latency of them.
@@ -34,7 +34,7 @@ SELECT
     f.page,
     format('0x{:x}', f.page) AS page_hex,
     count(*) AS faults,
-    count(*) FILTER (WHERE f.is_write <> 0) AS writes,
+    CASE WHEN count(f.is_write) > 0 THEN count(*) FILTER (WHERE f.is_write <> 0) END AS writes,
     round(count(*) / any_value(s.recorded_s), 3) AS rate_per_s,
     round(avg(f.timed_ns), 1) AS exits_avg_ns,
     max(f.timed_ns) AS exits_max_ns,

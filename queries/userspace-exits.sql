@@ -7,7 +7,7 @@
 -- column code BIGINT: KVM_EXIT_ code, or the errno where KVM_RUN failed.
 -- column events BIGINT: Returns to the VMM.
 -- column rate_per_s DOUBLE: Returns per second of the recording.
--- column exits BIGINT: Returns within an exit; the others happened outside of any.
+-- column exits BIGINT: Returns within an exit; the others happened outside of any; null: exits were not recorded.
 -- column userspace_ns BIGINT: Time in the VMM of these exits, without suspect ones; null: not recorded.
 -- column exits_avg_ns DOUBLE: Mean latency of these exits, without suspect ones.
 -- column exits_max_ns BIGINT: Longest latency of them.
@@ -40,7 +40,9 @@ vmm_returns AS (
 ),
 
 span AS (
-    SELECT nullif(coalesce(enabled_ns, elapsed_ns), 0) / 1e9 AS recorded_s
+    SELECT
+        nullif(coalesce(enabled_ns, elapsed_ns), 0) / 1e9 AS recorded_s,
+        exits IS NOT NULL AS has_exits
     FROM runs
     WHERE run_id = $run_id
 )
@@ -50,7 +52,7 @@ SELECT
     r.code,
     count(*) AS events,
     round(count(*) / any_value(s.recorded_s), 3) AS rate_per_s,
-    count(r.exit_id) AS exits,
+    CASE WHEN any_value(s.has_exits) THEN count(r.exit_id) END AS exits,
     try_cast(sum(r.userspace_ns) AS BIGINT) AS userspace_ns,
     round(avg(r.timed_ns), 1) AS exits_avg_ns,
     max(r.timed_ns) AS exits_max_ns,

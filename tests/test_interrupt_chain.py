@@ -193,7 +193,17 @@ def test_where_injections_were_not_recorded_nothing_is_claimed(tmp_path: Path) -
     ]
     (row,) = answers(tmp_path, "interrupt-chain-summary")
     unknown = ("injected", "coalesced", "not_injected", "pending", "no_accept", "pv_eois")
+    unknown += ("posted", "coalesced_at_pin", "not_accepted", "eois")
     assert (row["accepts"], [row[name] for name in unknown]) == (2, [None] * len(unknown))
+
+
+def test_what_was_recorded_and_never_fired_is_counted_as_none(tmp_path: Path) -> None:
+    accepts = event(ACCEPT, accept(100, 70, 0, 49, vcpu=0))
+    silent = ("kvm_apicv_accept_irq", "kvm_ioapic_set_irq", "kvm_msi_set_irq", "kvm_eoi", "kvm_pv_eoi")
+    chains(tmp_path, {"kvm_apic_accept_irq": accepts}, enabled=silent)
+    (row,) = answers(tmp_path, "interrupt-chain-summary")
+    known = ("posted", "coalesced_at_pin", "not_accepted", "eois", "pv_eois")
+    assert [row[name] for name in known] == [0] * len(known)
 
 
 def test_a_vcpu_without_injections_coalesces_nothing_that_is_known(tmp_path: Path) -> None:

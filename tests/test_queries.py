@@ -308,6 +308,26 @@ def test_a_wrong_parameter_is_an_error_that_says_what_is_expected(
     assert error.value.exit_code == ExitCode.USAGE
 
 
+def test_counts_of_what_was_not_recorded_are_null_and_not_0(tmp_path: Path) -> None:
+    fault = {"fault_address": U64}
+    add_run(
+        tmp_path,
+        "old",
+        {
+            "exits": exits({"vm_id": "7", "vcpu": 0, "cpu": None}),
+            "events/kvm/kvm_page_fault": event(fault, {"fault_address": 4096}),
+        },
+    )
+    returns = event({"reason": U32}, {"reason": 2})
+    add_run(tmp_path, "pio", {"events/kvm/kvm_userspace_exit": returns})
+    (page,) = as_rows(answer(tmp_path, "page-faults", run_id="old"))
+    assert (page["faults"], page["writes"]) == (1, None)  # no error_code: whether one was a write is not told
+    (vcpu,) = as_rows(answer(tmp_path, "exits-by-vcpu", run_id="old"))
+    assert (vcpu["exits"], vcpu["cpus"]) == (1, None)
+    (vmm,) = as_rows(answer(tmp_path, "userspace-exits", run_id="pio"))
+    assert (vmm["events"], vmm["exits"]) == (1, None)
+
+
 def test_numbers_may_be_hexadecimal_and_null_lifts_a_limit(store: Path) -> None:
     assert len(answer(store, "page-faults", run_id="off", page_bytes="0x1000").rows) == 2
     assert len(answer(store, "page-faults", run_id="off", page_bytes="1", top="NULL").rows) == 3
