@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kvmtrace.api.actions import check, compare, generate, ingest, whatif
     from kvmtrace.api.check import CheckResult
     from kvmtrace.api.comparison import ComparisonResult
-    from kvmtrace.api.reports import Page, Report
+    from kvmtrace.api.reports import Report
     from kvmtrace.api.store import Store, open_store
     from kvmtrace.api.whatif import WhatIfResult
     from kvmtrace.errors import KvmtraceError
@@ -29,7 +29,6 @@ __all__ = [
     "ComparisonResult",
     "Ingested",
     "KvmtraceError",
-    "Page",
     "Report",
     "Store",
     "WhatIfResult",
@@ -48,7 +47,6 @@ _HOMES = {
     "ComparisonResult": "api.comparison",
     "Ingested": "ingesting",
     "KvmtraceError": "errors",
-    "Page": "api.reports",
     "Report": "api.reports",
     "Store": "api.store",
     "WhatIfResult": "api.whatif",

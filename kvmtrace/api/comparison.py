@@ -59,6 +59,13 @@ class ComparisonResult(Shown):
 
         return comparison_machine.to_json(self.comparison)
 
+    def to_page(self) -> str:
+        """Return it as an HTML page, one file that asks no network for anything, as `--format html` writes it."""
+        from kvmtrace.report.html import comparison as html_comparison
+        from kvmtrace.report.html.page import render
+
+        return render(html_comparison.page(self.comparison))
+
 
 def options(
     by: str | Sequence[str], per: str, *, with_idle: bool, events: bool, minimum_effect: float, level: float

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kvmtrace.api.options import keys
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from kvmtrace.api.kept import Connections
     from kvmtrace.report.blocks import Block
     from kvmtrace.report.summary import Summary
-    from kvmtrace.store.connection import StoreConnection
     from kvmtrace.store.manifest import Manifest
 
 
@@ -26,6 +26,8 @@ class Report(Shown):
     """What `kvmtrace report` says of runs; `summaries` has it in plain numbers, one for each run."""
 
     summaries: tuple[Summary, ...]
+    _connections: Connections = field(compare=False)  # to where a page reads what the summaries do not say
+    _asked: Choice = field(compare=False)
 
     @property
     def warnings(self) -> list[str]:
@@ -54,13 +56,18 @@ class Report(Shown):
 
         return machine.to_json(self.summaries)
 
+    def to_page(self) -> str:
+        """Return it as an HTML page, one file that asks no network for anything, as `--format html` writes it.
 
-@dataclass(frozen=True)
-class Page:
-    """The page that `kvmtrace report --format html` writes: one file that asks no network for anything."""
+        It reads further in the store: exits over time, by vCPU, and the slowest with their events. StoreError: a run
+        is there no more.
+        """
+        from kvmtrace.report.html import report as html_report
+        from kvmtrace.report.html.page import render
+        from kvmtrace.report.html.run_figures import read_figures
 
-    html: str
-    summaries: tuple[Summary, ...]  # what it tells of, in plain numbers
+        connection = self._connections.current()
+        return render(html_report.page([read_figures(connection, each, self._asked) for each in self.summaries]))
 
 
 def choice(by: str | Sequence[str], *, with_idle: bool, exact: bool, distribution_by_reason: bool) -> Choice:
@@ -68,18 +75,9 @@ def choice(by: str | Sequence[str], *, with_idle: bool, exact: bool, distributio
     return Choice(keys(by), with_idle=with_idle, exact=exact, distribution_by_reason=distribution_by_reason)
 
 
-def report(connection: StoreConnection, manifests: Sequence[Manifest], asked: Choice) -> Report:
+def report(connections: Connections, manifests: Sequence[Manifest], asked: Choice) -> Report:
     """Return the report of runs."""
+    connection = connections.current()
     label = connection.catalogue.label
-    return Report(tuple(read_summary(connection, each, label(each.run_id), asked) for each in manifests))
-
-
-def page(connection: StoreConnection, manifests: Sequence[Manifest], asked: Choice) -> Page:
-    """Return the report of runs as an HTML page."""
-    from kvmtrace.report.html import report as html_report
-    from kvmtrace.report.html.page import render
-    from kvmtrace.report.html.run_figures import read_figures
-
-    label = connection.catalogue.label
-    runs = [read_figures(connection, each, label(each.run_id), asked) for each in manifests]
-    return Page(render(html_report.page(runs)), tuple(each.summary for each in runs))
+    summaries = tuple(read_summary(connection, each, label(each.run_id), asked) for each in manifests)
+    return Report(summaries, connections, asked)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import warnings
-import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from kvmtrace import queries
-from kvmtrace.errors import StoreError
-from kvmtrace.store.connection import StoreConnection
-from kvmtrace.store.manifest import DEFAULT_FOLDER, FOLDER_VARIABLE, runs_folder
+from kvmtrace.api.kept import Connections
+from kvmtrace.errors import StoreError, UsageError
+from kvmtrace.store.manifest import DEFAULT_FOLDER, FOLDER_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -19,8 +17,9 @@ if TYPE_CHECKING:
     import polars as pl
 
     from kvmtrace.api.comparison import ComparisonResult
-    from kvmtrace.api.reports import Page, Report
+    from kvmtrace.api.reports import Report
     from kvmtrace.api.whatif import WhatIfResult
+    from kvmtrace.store.connection import StoreConnection
     from kvmtrace.store.manifest import Manifest
 
 RunNames = str | list[str] | tuple[str, ...] | None
@@ -42,29 +41,21 @@ def open_store(path: str | os.PathLike[str] | None = None) -> Store:
     return Store(path)
 
 
-def _warned(text: str) -> None:
-    warnings.warn(text, stacklevel=2)
-
-
 class Store:
     """A folder of runs. It can be kept: what is ingested, labelled or removed elsewhere shows with the next call.
 
     Every method that takes a run takes its id or the beginning of it, its label or its source; None is the run that
-    was ingested last. Use it in a `with` statement, or let it go.
+    was ingested last. Use it in a `with` statement, or let it go. Several threads may use it: each has a connection of
+    its own. Another process opens it anew: it is pickled as its path.
     """
 
     def __init__(
         self, path: str | os.PathLike[str] | None = None, *, warn: Callable[[str], None] | None = None
     ) -> None:
         """Open the store as `open_store` does; `warn` is told of runs that cannot be read, in place of warnings."""
-        self.path = default_folder() if path is None else Path(path)
-        self._warn = _warned if warn is None else warn
-        self._told: set[str] = set()
-        self._seen: dict[str, int] = {}
-        self._kept: StoreConnection | None = None
-        self._closing: weakref.finalize[[], Store] | None = None
-        self.connection  # noqa: B018 - there must be a store
-        self.path = Path(os.path.abspath(self.path))  # noqa: PTH100 - notebooks change folders; links stay as given
+        asked = default_folder() if path is None else Path(path)
+        self._connections = Connections(asked, warn)
+        self.path = self._connections.path
 
     def __enter__(self) -> Self:
         return self
@@ -74,28 +65,15 @@ class Store:
 
     def close(self) -> None:
         """Let go of what is kept open; the next call opens it again."""
-        if self._closing is not None:
-            self._closing()
-        self._kept, self._closing = None, None
+        self._connections.close()
 
     @property
     def connection(self) -> StoreConnection:
-        """The guarded connection to the store as it is now, for what the library has no method for.
+        """The guarded connection of this thread to the store as it is now, for what the library has no method for.
 
         StoreError: there is no store, or nobody may read it.
         """
-        seen = _state(self.path)
-        if self._kept is None or seen != self._seen:
-            self.close()
-            connection = StoreConnection(self.path)
-            self._kept, self._seen = connection, seen
-            # A store that nobody closes leaves no folder for spilled rows behind.
-            self._closing = weakref.finalize(self, connection.close)
-            for text in dict.fromkeys(connection.catalogue.warnings):
-                if text not in self._told:
-                    self._told.add(text)
-                    self._warn(text)
-        return self._kept
+        return self._connections.current()
 
     def manifest(self, run: str | None = None) -> Manifest:
         """Return all that is known of a run beside its tables: source, host, tracepoints, losses, notes.
@@ -183,22 +161,7 @@ class Store:
         from kvmtrace.api import reports
 
         choice = reports.choice(by, with_idle=with_idle, exact=exact, distribution_by_reason=distribution_by_reason)
-        return reports.report(self.connection, self._manifests(run), choice)
-
-    def page(
-        self,
-        run: RunNames = None,
-        *,
-        by: str | Sequence[str] = "reason",
-        with_idle: bool = False,
-        exact: bool = False,
-        distribution_by_reason: bool = False,
-    ) -> Page:
-        """Report runs as an HTML page, as `kvmtrace report --format html` does; parameters and errors of `report`."""
-        from kvmtrace.api import reports
-
-        choice = reports.choice(by, with_idle=with_idle, exact=exact, distribution_by_reason=distribution_by_reason)
-        return reports.page(self.connection, self._manifests(run), choice)
+        return reports.report(self._connections, self._manifests(run), choice)
 
     def compare(
         self,
@@ -239,20 +202,17 @@ class Store:
 
     def _manifests(self, run: RunNames) -> list[Manifest]:
         names = [run] if run is None or isinstance(run, str) else list(run)
+        if not names:
+            raise UsageError("run: expected a run or several, found none", hint="None is the run ingested last")
         found = [self.manifest(name) for name in names]
         return list({manifest.run_id: manifest for manifest in found}.values())
 
+    def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
+        return Store, (self.path,)
+
     def __repr__(self) -> str:
-        count = len(self.connection.catalogue.manifests())
+        try:
+            count = len(self.connection.catalogue.manifests())
+        except StoreError as error:
+            return f"<kvmtrace store {str(self.path)!r}: {error.message}>"
         return f"<kvmtrace store {str(self.path)!r}: {count:,} {'run' if count == 1 else 'runs'}>"
-
-
-def _state(store: Path) -> dict[str, int]:
-    """Return what changes with every run that comes, goes or is labelled: the times of the runs' folders."""
-    try:
-        with os.scandir(runs_folder(store)) as folders:
-            return {folder.name: folder.stat().st_mtime_ns for folder in folders}
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise StoreError(f"the store {store} cannot be read: {error.strerror}") from None

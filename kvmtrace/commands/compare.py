@@ -6,16 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kvmtrace.commands.options import DEFAULT_STORE, ForceOption, OutputOption, ReportFormatOption, StoreOption
-from kvmtrace.commands.output import (
-    can_write,
-    check_outputs,
-    check_page,
-    say,
-    terminal_width,
-    warn,
-    write_output,
-    write_page,
-)
+from kvmtrace.commands.output import can_write, check_outputs, say, terminal_width, warn, write_report
 from kvmtrace.commands.stored import opened
 from kvmtrace.errors import UsageError
 from kvmtrace.exit_keys import By
@@ -24,6 +15,7 @@ from kvmtrace.report.tables import ReportFormat
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kvmtrace.api.comparison import ComparisonResult
     from kvmtrace.comparing.comparison import Comparison
 
 _OWN_SIGNS = "µ±\N{MULTIPLICATION SIGN}"
@@ -69,9 +61,7 @@ def compare(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Compare runs before and after: what changed, what made the change, and how sure that is."""
-    check_outputs(output, plot, force=force)
-    if report_format is ReportFormat.HTML:
-        check_page(output)
+    check_outputs(output, plot, report_format, force=force)
     if plot is not None:
         from kvmtrace.report import comparison_figure
         from kvmtrace.report.figure_style import file_format
@@ -79,7 +69,7 @@ def compare(
         file_format(plot)
     shares = {"minimum_effect": _share(minimum_effect, "--minimum-effect"), "level": _level(level)}
     with opened(store) as store_at_hand:
-        comparison = store_at_hand.compare(
+        answer = store_at_hand.compare(
             base,
             against,
             by=by or [By.REASON],
@@ -88,14 +78,11 @@ def compare(
             events=events,
             claims=claim or (),
             **shares,
-        ).comparison
-    text = _render(comparison, report_format, to_terminal=output is None)
+        )
+    text = _render(answer, report_format, to_terminal=output is None)
     if plot is not None:  # first, as there may be nothing to draw: no half of the answer then
-        comparison_figure.save(comparison, plot, force=force)
-    if report_format is ReportFormat.HTML:
-        write_page(text, output, force=force)
-    else:
-        write_output(text, output, force=force)
+        comparison_figure.save(answer.comparison, plot, force=force)
+    write_report(text, report_format, output, force=force)
 
 
 def _share(text: str, option: str) -> float:
@@ -116,33 +103,26 @@ def _level(text: str) -> float:
     return level
 
 
-def _render(comparison: "Comparison", report_format: ReportFormat, *, to_terminal: bool) -> str:
-    from kvmtrace.report import comparison as words
-
+def _render(answer: "ComparisonResult", report_format: ReportFormat, *, to_terminal: bool) -> str:
     unicode = not to_terminal or can_write(_OWN_SIGNS)
     match report_format:
         case ReportFormat.CSV:
             from kvmtrace.report import comparison_machine
 
-            _say_beside(comparison)
-            return comparison_machine.to_csv(comparison)
+            _say_beside(answer.comparison)
+            return comparison_machine.to_csv(answer.comparison)
         case ReportFormat.JSON:
-            from kvmtrace.report import comparison_machine
-
-            return comparison_machine.to_json(comparison)
+            return answer.to_json()
         case ReportFormat.MARKDOWN:
             from kvmtrace.report import markdown
 
-            return markdown.lay_out(words.document(comparison), unicode=unicode)
+            return markdown.lay_out(answer.blocks(), unicode=unicode)
         case ReportFormat.HTML:
-            from kvmtrace.report.html import comparison as html_comparison
-            from kvmtrace.report.html.page import render
-
-            return render(html_comparison.page(comparison))
+            return answer.to_page()
     from kvmtrace.report import text
 
     width = terminal_width() if to_terminal else None
-    return text.lay_out(words.document(comparison), terminal_width=width, unicode=unicode)
+    return text.lay_out(answer.blocks(), terminal_width=width, unicode=unicode)
 
 
 def _say_beside(comparison: "Comparison") -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from kvmtrace.errors import StoreError, UsageError
 from kvmtrace.report.printable import printable
+from kvmtrace.report.tables import ReportFormat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,8 +52,10 @@ def check_output(output: Path | None, *, force: bool) -> None:
         raise UsageError(f"{output} is there already", hint="--force overwrites it")
 
 
-def check_outputs(output: Path | None, plot: Path | None, *, force: bool) -> None:
-    """UsageError: of a table and its figure one cannot be written, which is known before the other is there."""
+def check_outputs(output: Path | None, plot: Path | None, report_format: ReportFormat, *, force: bool) -> None:
+    """UsageError: of a report and its figure one cannot be written, which is known before the other is there."""
+    if report_format is ReportFormat.HTML and output is None and sys.stdout.isatty():
+        raise UsageError("--format html: expected a file or a pipe, found a terminal", hint="-o report.html")
     check_output(output, force=force)
     check_output(plot, force=force)
     if output is None or plot is None:
@@ -64,19 +67,13 @@ def check_outputs(output: Path | None, plot: Path | None, *, force: bool) -> Non
             raise UsageError(f"{path}: there is no folder {path.parent}")
 
 
-def check_page(output: Path | None) -> None:
-    """UsageError: a page, which is for a browser, would be written to a terminal."""
-    if output is None and sys.stdout.isatty():
-        raise UsageError("--format html: expected a file or a pipe, found a terminal", hint="-o report.html")
-
-
-def write_page(html: str, output: Path | None, *, force: bool) -> None:
-    """Write a page as `write_output` does; it says of itself that it is UTF-8, whatever the terminal is."""
-    if output is None:
+def write_report(text: str, report_format: ReportFormat, output: Path | None, *, force: bool) -> None:
+    """Write a report as `write_output` does; a page says of itself that it is UTF-8, whatever the terminal is."""
+    if output is None and report_format is ReportFormat.HTML:
         sys.stdout.flush()
-        sys.stdout.buffer.write(html.encode())
+        sys.stdout.buffer.write(text.encode())
     else:
-        write_output(html, output, force=force)
+        write_output(text, output, force=force)
 
 
 def write_output(text: str, output: Path | None, *, force: bool) -> None:

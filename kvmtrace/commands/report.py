@@ -6,24 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kvmtrace.commands.options import DEFAULT_STORE, ForceOption, OutputOption, ReportFormatOption, StoreOption
-from kvmtrace.commands.output import (
-    can_write,
-    check_outputs,
-    check_page,
-    say,
-    terminal_width,
-    warn,
-    write_output,
-    write_page,
-)
+from kvmtrace.commands.output import can_write, check_outputs, say, terminal_width, warn, write_report
 from kvmtrace.commands.stored import opened
 from kvmtrace.exit_keys import By
 from kvmtrace.report.tables import ReportFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from kvmtrace.report.summary import Summary
+    from kvmtrace.api.reports import Report
 
 _OWN_SIGNS = "µ±…█"
 
@@ -47,11 +36,7 @@ def report(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Report the exits of runs: how many, how often, how long they kept the guest waiting."""
-    from kvmtrace.api.reports import Page
-
-    check_outputs(output, plot, force=force)
-    if report_format is ReportFormat.HTML:
-        check_page(output)
+    check_outputs(output, plot, report_format, force=force)
     if plot is not None:
         from kvmtrace.report import figure_style, figures
 
@@ -61,21 +46,20 @@ def report(
         if not run:
             latest = store_at_hand.manifest()
             say(f"run {latest.run_id} ({latest.source.title}), the latest")
-        read = store_at_hand.page if report_format is ReportFormat.HTML else store_at_hand.report
-        answer = read(run or None, by=keys, with_idle=with_idle, exact=exact, distribution_by_reason=plot is not None)
+        answer = store_at_hand.report(
+            run or None, by=keys, with_idle=with_idle, exact=exact, distribution_by_reason=plot is not None
+        )
+        text = _render(answer, report_format, to_terminal=output is None)
     summaries = answer.summaries
-    text = answer.html if isinstance(answer, Page) else _render(summaries, report_format, to_terminal=output is None)
     if by and any(summary.exits is None for summary in summaries):
         say("--by tells exits apart; runs without exits are reported as they are")
     if plot is not None:  # first, as there may be nothing to draw: no half of the answer then
         figures.save(summaries, plot, force=force)
-    if report_format is ReportFormat.HTML:
-        write_page(text, output, force=force)
-    else:
-        write_output(text, output, force=force)
+    write_report(text, report_format, output, force=force)
 
 
-def _render(summaries: "Sequence[Summary]", report_format: ReportFormat, *, to_terminal: bool) -> str:
+def _render(answer: "Report", report_format: ReportFormat, *, to_terminal: bool) -> str:
+    summaries = answer.summaries
     unicode = not to_terminal or can_write(_OWN_SIGNS)
     match report_format:
         case ReportFormat.CSV:
@@ -85,9 +69,9 @@ def _render(summaries: "Sequence[Summary]", report_format: ReportFormat, *, to_t
                 warn(wording.warnings(summary))
             return machine.to_csv(summaries)
         case ReportFormat.JSON:
-            from kvmtrace.report import machine
-
-            return machine.to_json(summaries)
+            return answer.to_json()
+        case ReportFormat.HTML:
+            return answer.to_page()
         case ReportFormat.MARKDOWN:
             from kvmtrace.report import markdown
 

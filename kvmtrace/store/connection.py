@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -66,7 +68,8 @@ class StoreConnection:
             spill = stack.enter_context(tempfile.TemporaryDirectory(prefix="kvmtrace-", ignore_cleanup_errors=True))
             self._connection = locked_connection(self.catalogue.store, spill)
             stack.callback(self._connection.close)
-            self._closing = stack.pop_all()
+            # A connection that nobody closes leaves no folder for spilled rows behind.
+            self._closing = weakref.finalize(self, _close, stack.pop_all(), os.getpid())
 
     def __enter__(self) -> Self:
         return self
@@ -76,7 +79,7 @@ class StoreConnection:
 
     def close(self) -> None:
         """Let go of the store, once or again."""
-        self._closing.close()
+        self._closing()
 
     def check(self, sql: str) -> Statement:
         """Return the statement of `sql` without running it. UsageError: it may not run."""
@@ -123,22 +126,25 @@ class StoreConnection:
         return self._interruptible(work)
 
     def first(self, sql: str, rows: int, values: int) -> tuple[Result, bool]:
-        """Run one statement as `query` does; return its first rows, of so many values, and whether there are more."""
+        """Run one statement as `query` does; return its first rows, of so many values, and whether there are more.
+
+        DuckDB is told how many, and reads and keeps no others: of a statement that sorts, too.
+        """
         statement, given = self._prepared(sql, None, None)
-
-        def most(names: list[str]) -> int:
-            return max(min(rows, values // len(names)), 1)
-
-        def fetched(names: list[str], types: list[str], done: Any) -> Result:  # noqa: ANN401 - duckdb is not typed
-            found = Result(names, types, done.fetchmany(most(names) + 1))
-            self._connection.abort()  # DuckDB refuses another statement beside one that is not fetched whole
-            return found
-
-        result = self._interruptible(lambda: self._run(statement, given, fetched))
         if statement.explained:
-            return _plan(result), False
-        shown = result.rows[: most(result.names)]
-        return Result(result.names, result.types, shown), len(result.rows) > len(shown)
+            return self.query(sql), False
+
+        def work() -> tuple[Result, bool]:
+            relation = self._related(statement, given)
+            most = max(min(rows, values // len(relation.columns)), 1)
+            try:
+                found = relation.limit(most + 1).fetchall()
+            except duckdb.Error as error:
+                raise self._said(error) from None
+            types = [str(type_) for type_ in relation.types]
+            return Result(list(relation.columns), types, found[:most]), len(found) > most
+
+        return self._interruptible(work)
 
     def batches(
         self, sql: str, parameters: Mapping[str, object] | None = None, *, rows: int
@@ -246,6 +252,12 @@ class StoreConnection:
         if of_files or str(self.catalogue.store) in said.message:
             return StoreError(f"the store cannot be read: {said.message}", hint="a run may have been removed meanwhile")
         return said
+
+
+def _close(opened: ExitStack, process: int) -> None:
+    """Close what a process opened; a child that it forked holds the same, and is to leave it alone."""
+    if os.getpid() == process:
+        opened.close()
 
 
 def _names(names: Mapping[str, object] | set[str]) -> str:

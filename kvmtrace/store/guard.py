@@ -60,7 +60,10 @@ def checked(connection: duckdb.DuckDBPyConnection, sql: str) -> Statement:
 
 def _only_statement(sql: str) -> duckdb.Statement:
     try:
+        sql.encode()
         statements = duckdb.extract_statements(sql)
+    except UnicodeEncodeError as error:
+        raise UsageError(f"SQL: expected characters of Unicode, found {sql[error.start]!r}") from None
     except duckdb.Error as error:
         raise sql_error(error) from None
     if len(statements) != 1:

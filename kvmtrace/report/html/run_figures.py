@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from kvmtrace.report.reading import Choice
     from kvmtrace.report.summary import Summary
     from kvmtrace.store.connection import Result, StoreConnection
-    from kvmtrace.store.label import Label
     from kvmtrace.store.manifest import Manifest
 
 BLOCKS = 160
@@ -108,14 +107,16 @@ class RunFigures:
     slowest: tuple[tuple[SlowExit, InnerEvents], ...] = ()
 
 
-def read_figures(connection: StoreConnection, manifest: Manifest, label: Label, choice: Choice) -> RunFigures:
-    """Return what an HTML report says of the run of `manifest`; `choice.by` adds a table to those by reason and detail.
+def read_figures(connection: StoreConnection, told: Summary, choice: Choice) -> RunFigures:
+    """Return what an HTML report says of the run of `told`, its summary by `choice`.
 
-    Nothing here grows with the recording but the time it takes: exits are added up in SQL.
+    `choice.by` adds a table to those by reason and detail. Nothing here grows with the recording but the time it takes:
+    exits are added up in SQL.
     """
+    manifest = told.manifest
 
     def summary(*by: By) -> Summary:
-        return read_summary(connection, manifest, label, replace(choice, by=by, distribution_by_reason=True))
+        return told if by == choice.by else read_summary(connection, manifest, told.label, replace(choice, by=by))
 
     by_reason = summary(By.REASON)
     if by_reason.exits is None:
