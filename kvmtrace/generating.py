@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import blake3
 
 from kvmtrace import resources
+from kvmtrace.errors import UsageError
 from kvmtrace.ingesting import Order, store_contents
 from kvmtrace.recording import TableSet
 from kvmtrace.store.label import Label
@@ -18,13 +19,20 @@ if TYPE_CHECKING:
     from kvmtrace.ingesting import Ingested
     from kvmtrace.synth.model_file import Model
 
+SHORTEST_S, LONGEST_S = 1e-6, 1e6
+"""How long a recording of a model may be, in seconds."""
+
 
 def run_of(
     model: Model, variant: str, *, seed: int = 1, seconds: float | None = None, events: int | None = None
 ) -> Run:
-    """Return a run of a variant; `seconds` None: as the model says. UsageError: there is no such variant."""
+    """Return a run of a variant; `seconds` None: as the model says. UsageError: no such variant, or no such length."""
     setting = model.setting(variant)
     length = setting.workload.seconds if seconds is None else seconds
+    if not SHORTEST_S <= length <= LONGEST_S:
+        raise UsageError(f"seconds: expected {SHORTEST_S:g} to {LONGEST_S:g}, found {length!r}")
+    if events is not None and events < 1:
+        raise UsageError(f"events: expected a number from 1 on, found {events!r}")
     file = "" if model.path.is_relative_to(resources.folder("generators")) else str(model.path)
     return Run(model.name, variant, setting, seed, float(length), events, file)
 

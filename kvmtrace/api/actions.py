@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvmtrace.api.options import several
+from kvmtrace.api.options import Paths, several
 from kvmtrace.api.store import Store, default_folder
+from kvmtrace.errors import UsageError
 from kvmtrace.store.label import Label
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def ingest(
-    path: str | os.PathLike[str],
+    path: Paths,
     *,
     store: Stores = None,
     label: str | None = None,
@@ -47,17 +48,19 @@ def ingest(
     ticks in a second of a clock that counts ticks. `max_unpacked_bytes`: what compressed input may become. `jobs`: 1
     or 2 threads. `progress` is told bytes read and bytes in all; `failed` is told of each file of an archive that
     could not be read (None: the first is raised); `stored` is told of each run once it is in the store.
-    UsageError: no such format, or a label for several runs. InputError: not readable as a recording. StoreError: the
-    store cannot be written, and nothing of the run is left behind.
+    UsageError: no such format, a value that an option cannot have, or a label for several runs. InputError: the input
+    cannot be read as a recording. StoreError: the store cannot be written, and nothing of the run is left behind.
     """
     from kvmtrace.formats.source import ReadOptions
     from kvmtrace.ingesting import DEFAULT_JOBS
     from kvmtrace.ingesting import ingest as read
 
+    _check_number("jobs", jobs, 2)
+    _check_number("max_unpacked_bytes", max_unpacked_bytes)
     return read(
         os.fspath(path),
         _folder(store),
-        Label(label, dict(tags or {})),
+        _label(label, tags),
         refresh=refresh,
         format_name=format_name,
         options=ReadOptions(jobs or DEFAULT_JOBS, clock_hz, max_unpacked_bytes),
@@ -68,7 +71,7 @@ def ingest(
 
 
 def generate(
-    model: str,
+    model: Paths,
     *,
     variant: str | Sequence[str] | None = None,
     seconds: float | None = None,
@@ -82,15 +85,18 @@ def generate(
 
     `model`: as `kvmtrace models` lists it, or a .toml of yours. `variant`: None is all of them. `seconds`: None is as
     the model says; `events`: at most so many. The same `seed` makes the same recording.
-    UsageError: no such model or variant, or a label for several. InputError: the model's file is wrong.
+    UsageError: no such model or variant, a length that is none, or a label for several. InputError: the model's file is
+    wrong.
     """
     from kvmtrace.generating import run_of, store_run
     from kvmtrace.ingesting import DEFAULT_JOBS, Order
     from kvmtrace.synth import model_file
 
-    found = model_file.find(model)
+    found = model_file.find(os.fspath(model))
     chosen = list(found.settings) if variant is None else several(variant)
-    order = Order(_folder(store), Label(label, dict(tags or {})))
+    if not chosen:
+        raise UsageError("variant: expected a variant or several, found none", hint="None is all of them")
+    order = Order(_folder(store), _label(label, tags))
     order.label.check()
     order.check_label(found.name, len(chosen))
     runs = [run_of(found, each, seed=seed, seconds=seconds, events=events) for each in chosen]
@@ -108,17 +114,19 @@ def compare(
         return opened.compare(base, new, **options)
 
 
-def whatif(run: str | None = None, *, model: str | Sequence[str] | None = None, store: Stores = None) -> WhatIfResult:
+def whatif(
+    run: str | None = None, *, model: Paths | Sequence[Paths] | None = None, store: Stores = None
+) -> WhatIfResult:
     """Say what models would bring on a run, as `Store.whatif`. UsageError, StoreError: no such run, model or store."""
     with _opened(store) as opened:
         return opened.whatif(run, model=model)
 
 
 def check(
-    base: str | Sequence[str],
-    new: str | Sequence[str],
+    base: Paths | Sequence[Paths],
+    new: Paths | Sequence[Paths],
     *,
-    budget: str | os.PathLike[str],
+    budget: Paths,
     store: Stores = None,
     stored: Callable[[Ingested, str], None] | None = None,
     said: Callable[[str], None] | None = None,
@@ -150,6 +158,22 @@ def check(
             checked = decisions.check(budgets, *both)
             beside = left_out(opened.connection, request)
             return CheckResult(replace(checked, warnings=(*beside, *checked.warnings)))
+
+
+def _label(label: str | None, tags: Mapping[str, str] | None) -> Label:
+    """Return what a run is to be called. UsageError: a label or a tag is no text."""
+    given = dict(tags or {})
+    for text in ("" if label is None else label, *given, *given.values()):
+        if not isinstance(text, str):
+            raise UsageError(f"expected texts as label and tags, found {text!r}")
+    return Label(label, given)
+
+
+def _check_number(name: str, value: int | None, most: int | None = None) -> None:
+    """UsageError: an option is below 1, or above `most`."""
+    if value is not None and not (value >= 1 and (most is None or value <= most)):
+        wanted = "a number from 1 on" if most is None else f"1 to {most}"
+        raise UsageError(f"{name}: expected {wanted}, found {value!r}")
 
 
 def _folder(store: Stores) -> Path:

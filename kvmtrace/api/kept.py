@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     _State = dict[str, int]
 
 
+_INHERITED: list[object] = []
+"""Connections that a process opened before it forked: it would fall over their threads, which it has not got."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Opened:
     connection: StoreConnection
@@ -42,7 +46,6 @@ class Connections:
         """Return the connection of this thread. StoreError: there is no store, or nobody may read it."""
         state = _state(self.path)
         kept: _Opened | None = getattr(self._of_thread, "kept", None)
-        # What a process opened before it forked is its own: the threads of DuckDB are not in the child.
         if kept is not None and kept.process == os.getpid() and kept.state == state:
             return kept.connection
         self._let_go()
@@ -64,9 +67,13 @@ class Connections:
 
     def _let_go(self) -> None:
         kept: _Opened | None = getattr(self._of_thread, "kept", None)
-        if kept is not None:
+        if kept is None:
+            return
+        del self._of_thread.kept
+        if kept.process == os.getpid():
             kept.connection.close()
-            del self._of_thread.kept
+        else:
+            _INHERITED.append(kept)
 
 
 def _warned(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypedDict
 
@@ -12,9 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def several(names: str | Sequence[str]) -> tuple[str, ...]:
-    """Return one name, or several, each once and in order."""
-    return (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
+Paths = str | os.PathLike[str]
+"""A name, or the path of a file."""
+
+
+def several(names: Paths | Sequence[Paths]) -> tuple[str, ...]:
+    """Return one name or path, or several, each once and in order."""
+    given = (names,) if isinstance(names, str | os.PathLike) else names
+    return tuple(dict.fromkeys(os.fspath(name) for name in given))
 
 
 def keys(by: str | Sequence[str]) -> tuple[By, ...]:

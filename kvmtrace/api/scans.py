@@ -47,16 +47,6 @@ def events(connection: StoreConnection, manifests: Sequence[Manifest], name: str
     return _scanned(connection, view, manifests)
 
 
-def with_values(frame: pl.LazyFrame, values: Mapping[str, object]) -> pl.LazyFrame:
-    """Return the rows whose columns have the values: one, or one of several; None: any."""
-    for column, value in values.items():
-        if isinstance(value, str | int):
-            frame = frame.filter(pl.col(column) == value)
-        elif value is not None:
-            frame = frame.filter(pl.col(column).is_in(list(value)))  # type: ignore[call-overload]
-    return frame
-
-
 def _not_recorded(name: str, manifest: Manifest, recorded: Iterable[str]) -> UsageError:
     run = f"run {manifest.run_id} ({manifest.source.title})"
     known = sorted(set(recorded))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from kvmtrace.api.comparison import ComparisonResult
+    from kvmtrace.api.options import Paths
     from kvmtrace.api.reports import Report
     from kvmtrace.api.whatif import WhatIfResult
     from kvmtrace.store.connection import StoreConnection
@@ -101,13 +102,14 @@ class Store:
         """Return the exits of runs, a row each; columns of the schema's table exits, after run_id.
 
         `reason` … `suspect`: exits with that value alone, or with one of several; None: all. Columns that an older run
-        does not have are null. UsageError: no such run, or it has no exits recorded.
+        does not have are null. UsageError: no such run, it has no exits recorded, a value of another type, or a reason
+        that none of the runs has seen and no architecture knows. A reason that did not occur has no rows.
         """
-        from kvmtrace.api import scans
+        from kvmtrace.api import filters, scans
 
         frame = scans.exits(self.connection, self._manifests(run))
         asked = {"reason": reason, "vcpu": vcpu, "vm_id": vm_id, "detail": detail, "idle": idle, "suspect": suspect}
-        return scans.with_values(frame, asked)
+        return filters.with_values(frame, asked)
 
     def events(self, run: RunNames, event: str) -> pl.LazyFrame:
         """Return the events of a tracepoint, a row each: time, CPU, thread, vCPU, exit, and the event's own fields.
@@ -120,7 +122,7 @@ class Store:
 
         return scans.events(self.connection, self._manifests(run), event)
 
-    def query(self, name: str, /, run: str | None = None, **parameters: object) -> pl.DataFrame:
+    def query(self, name: Paths, /, run: str | None = None, **parameters: object) -> pl.DataFrame:
         """Run a query of the library (exits-by-reason or exits_by_reason), or one in a file that ends in .sql.
 
         `run` is its parameter run_id. UsageError: no such query, run or parameter, a value of another type, or the
@@ -128,7 +130,7 @@ class Store:
         """
         from kvmtrace.api import frames
 
-        query = queries.load(name)
+        query = queries.load(os.fspath(name))
         connection = self.connection
         given = parameters if run is None else {"run_id": run, **parameters}
         binding = queries.bind(connection, query, given)
@@ -190,7 +192,7 @@ class Store:
         )
         return comparison.compare(self.connection, base, new, options, claims)
 
-    def whatif(self, run: str | None = None, *, model: str | Sequence[str] | None = None) -> WhatIfResult:
+    def whatif(self, run: str | None = None, *, model: Paths | Sequence[Paths] | None = None) -> WhatIfResult:
         """Say what models would bring on a run, as `kvmtrace whatif` does: one, several together, or each by itself.
 
         `model`: a name, or a .toml of yours; None: every model by itself, those that save most first.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kvmtrace.api.options import several
+from kvmtrace.api.options import Paths, several
 from kvmtrace.api.shown import Shown
+from kvmtrace.errors import UsageError
 from kvmtrace.predicting.prediction import predict
 from kvmtrace.predicting.ranking import rank
 from kvmtrace.report import whatif as words
@@ -59,9 +60,11 @@ class WhatIfResult(Shown):
         return whatif_tables.to_json(self.predictions, self.refused)
 
 
-def predicted(connection: StoreConnection, manifest: Manifest, model: str | Sequence[str] | None) -> WhatIfResult:
+def predicted(connection: StoreConnection, manifest: Manifest, model: Paths | Sequence[Paths] | None) -> WhatIfResult:
     """Apply models together, or each by itself where None are named. UsageError: no such model, or no exits."""
     names = model_file.names() if model is None else several(model)
+    if not names:
+        raise UsageError("model: expected a model or several, found none", hint="None is each that fits by itself")
     models = [model_file.find(name) for name in names]
     if model is None:
         ranking = rank(connection, manifest, models)

@@ -27,7 +27,7 @@ _GUEST_PAGE_FAULTS = frozenset({20, 21, 23})
 _WFI_INSTRUCTION = 0x10500073
 _ADDRESS, _INSTRUCTION = 1, 2  # indices into RiscV64.details
 # EXC_… of asm/csr.h, as perf 6.12 prints them, and 11 of the privileged architecture.
-_EXCEPTIONS = {
+EXCEPTIONS = {
     0: "INST_MISALIGNED",
     1: "INST_ACCESS",
     2: "INST_ILLEGAL",
@@ -117,7 +117,7 @@ class RiscV64(Architecture):
         if group == _INTERRUPT:
             return Reason("interrupt", code, _INTERRUPTS.get(code, f"{code:#x}"), idle=False)
         kind_of_reason = _UntoldInstruction if group == _UNTOLD_INSTRUCTION else Reason
-        return kind_of_reason("exception", code, _EXCEPTIONS.get(code, f"{code:#x}"), idle=group == _WFI)
+        return kind_of_reason("exception", code, EXCEPTIONS.get(code, f"{code:#x}"), idle=group == _WFI)
 
     def exit_detail(self, kind: EventKind, reason: Reason) -> ExitDetail | None:
         """Return the guest physical address of a page fault, or the instruction.

@@ -44,10 +44,8 @@ def generate(
     variant: Annotated[
         list[str] | None, typer.Option("--variant", help="With or without the optimisation; repeatable [default: all].")
     ] = None,
-    seconds: Annotated[
-        float | None, typer.Option("--seconds", min=1e-6, max=1e6, help="Length [default: as the model says].")
-    ] = None,
-    events: Annotated[int | None, typer.Option("--events", min=1, help="At most so many events.")] = None,
+    seconds: Annotated[float | None, typer.Option("--seconds", help="Length [default: as the model says].")] = None,
+    events: Annotated[int | None, typer.Option("--events", help="At most so many events.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="The same seed makes the same recording.")] = 1,
     output_format: Annotated[GenerateFormat, typer.Option("--format", help="The store, or the format of FILE.")] = (
         GenerateFormat.STORE
