@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import gc
+import os
+import pickle
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pyarrow as pa
@@ -115,6 +120,67 @@ def test_exits_are_chosen_by_value_or_by_several(tmp_path: Path) -> None:
     assert ids(idle=True) == [2, 3]
     assert ids(detail=2**63) == [6]
     assert ids() == list(range(7))
+    assert ids(detail=[2**64, -1]) == []  # no detail can be
+
+
+def test_a_value_that_no_exit_can_have_is_an_error_and_no_empty_table(tmp_path: Path) -> None:
+    add_run(tmp_path, "aa", {"exits": exits({"reason": "npf"}, {"reason": "own_name"})})
+    add_run(tmp_path, "bb", {"exits": exits({"reason": "io"})})
+    store = kvmtrace.open_store(tmp_path)
+    assert store.exits("aa", reason="io").collect().is_empty()  # it did not occur, which is an answer
+    assert store.exits("aa", reason=["own_name", "EPT_VIOLATION"]).collect().height == 1
+    assert store.exits(["aa", "bb"], reason="own_name").collect()["run_id"].to_list() == ["aa"]
+    wrong: tuple[tuple[dict[str, Any], str, str | None], ...] = (
+        ({"reason": "nfp"}, "reason: none of the runs has seen 'nfp', and no architecture knows it", "nearest: npf"),
+        ({"reason": ["npf", "ept_violaton"]}, "has seen 'ept_violaton'", "nearest: EPT_VIOLATION"),
+        ({"reason": "%"}, "has seen '%'", "seen: npf, own_name"),
+        ({"reason": 1}, "reason: expected a text, or several, found 1", None),
+        ({"vcpu": "0"}, "vcpu: expected a whole number, or several, found '0'", None),
+        ({"vcpu": [1.5]}, "vcpu: expected a whole number, or several, found 1.5", None),
+        ({"idle": 1}, "idle: expected True or False, or several, found 1", None),
+    )
+    for asked, said, hint in wrong:
+        with pytest.raises(UsageError) as raised:
+            store.exits("aa", **asked)
+        assert said in raised.value.message
+        assert hint is None or hint in (raised.value.hint or "")
+
+
+def test_no_runs_are_an_error(store: kvmtrace.Store) -> None:
+    for ask in (store.exits, store.report, lambda runs: store.events(runs, "kvm_msr")):
+        with pytest.raises(UsageError, match="run: expected a run or several, found none"):
+            ask([])
+
+
+def test_threads_use_one_store_at_once(store: kvmtrace.Store) -> None:
+    together = threading.Barrier(3)
+
+    def ask(turn: int) -> int:
+        together.wait(timeout=60)
+        slow = "SELECT count(*) FROM range(3000000) a(i), exits WHERE a.i % 7 = $turn"
+        return int(store.sql(slow, turn=turn).item()) + store.runs().height
+
+    with ThreadPoolExecutor(3) as threads:
+        assert len(set(threads.map(ask, range(3)))) <= 2  # 3,000,000 is no multiple of 7
+    assert store.runs().height == 4
+
+
+def test_another_process_opens_the_store_anew(store: kvmtrace.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = pickle.loads(pickle.dumps(store))  # noqa: S301 - our own
+    assert there.path == store.path
+    assert there.runs().equals(store.runs())
+    ours = store.connection
+    with monkeypatch.context() as child:
+        child.setattr(os, "getpid", lambda: -1)  # as after a fork, of which pytest's threads would know nothing
+        assert store.connection is not ours
+    assert ours.query("SELECT 1").rows == [(1,)]
+
+
+def test_a_store_that_is_gone_says_so(store: kvmtrace.Store) -> None:
+    shutil.rmtree(store.path)
+    assert repr(store) == f"<kvmtrace store '{store.path}': no store at {store.path}>"
+    with pytest.raises(StoreError, match="no store at"):
+        store.runs()
 
 
 def test_columns_that_an_older_run_does_not_have_are_null_and_integers_are_widened(tmp_path: Path) -> None:
@@ -233,6 +299,7 @@ def test_a_query_is_run_by_its_name_with_hyphens_or_underscores(ingested: Ingest
         assert found.equals(store.query("exits-by-reason", run_id=run_id))
         assert dict(zip(found["reason"], found["exits"], strict=True))["npf"] == 1123
         assert store.query("slowest-exits", run=OFF.name, top=3).height == 3
+        assert store.query(ROOT / "queries/slowest-exits.sql", run=OFF.name, top=3).height == 3
         assert store.query("slowest-exits", run=OFF.name, top="3").height == 3
         with pytest.raises(UsageError, match="no query is called 'exits_by'") as raised:
             store.query("exits_by")
@@ -255,6 +322,11 @@ def test_ingest_gives_typed_runs_and_says_what_was_there(alone: Path) -> None:
     (alone / "nothing").write_text("nothing that is known\n")
     with pytest.raises(errors.InputError, match="nothing"):
         kvmtrace.ingest(alone / "nothing")
+    wrong: tuple[dict[str, Any], ...]
+    wrong = ({"jobs": 3}, {"jobs": 0}, {"max_unpacked_bytes": 0}, {"tags": {"n": 1}}, {"label": 5})
+    for asked in wrong:
+        with pytest.raises(UsageError):
+            kvmtrace.ingest(ON, **asked)
 
 
 def test_generate_makes_runs_of_each_variant(alone: Path) -> None:
@@ -268,6 +340,12 @@ def test_generate_makes_runs_of_each_variant(alone: Path) -> None:
         kvmtrace.generate("pv-eoi", variant="onn", seconds=0.02)
     with pytest.raises(UsageError):
         kvmtrace.generate("pv-eoi", label="two of them", seconds=0.02)
+    wrong: tuple[dict[str, Any], ...]
+    wrong = ({"seconds": -1}, {"seconds": float("nan")}, {"seconds": 1e7}, {"events": 0}, {"variant": []})
+    for asked in wrong:
+        with pytest.raises(UsageError, match=next(iter(asked))):
+            kvmtrace.generate("pv-eoi", **asked)
+    assert store.runs().height == len(found)
 
 
 def test_the_working_folder_may_change(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,9 +44,10 @@ def store(folder: Path) -> kvmtrace.Store:
 
 
 @pytest.fixture(scope="module")
-def compared(store: kvmtrace.Store) -> kvmtrace.ComparisonResult:
+def compared(folder: Path) -> kvmtrace.ComparisonResult:
     """Return a comparison, which takes a second or two."""
-    return store.compare("before", "pv_eoi=on", by=["reason", "detail"], per="kvm_inj_virq", claims=CLAIM)
+    by = ["reason", "detail"]
+    return kvmtrace.compare(["before"], "pv_eoi=on", store=folder, by=by, per="kvm_inj_virq", claims=CLAIM)
 
 
 @pytest.fixture
@@ -125,10 +127,27 @@ def test_a_comparison_is_that_of_the_command(
     assert "### What made the change" in compared._repr_markdown_()
 
 
-def test_a_module_function_compares_as_the_store_does(store: kvmtrace.Store) -> None:
-    found = kvmtrace.compare(["before"], "after", store=store.path, with_idle=True)
-    assert found.comparison.options.with_idle
-    assert {run.label.label for run in found.comparison.new.runs} == {"after"}
+def test_pages_are_those_of_the_commands(
+    compared: kvmtrace.ComparisonResult, store: kvmtrace.Store, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    def page(*arguments: str) -> str:
+        assert run([*arguments, "--store", str(store.path), "--format", "html"]) == ExitCode.OK
+        return capfdbinary.readouterr().out.decode()
+
+    assert store.report("before", by="vcpu", with_idle=True).to_page() == page(
+        "report", "before", "--by", "vcpu", "--with-idle"
+    )
+    assert "<title>kvmtrace report: before and after</title>" in store.report(["before", "after"]).to_page()
+    shown = compared.to_page()
+    assert shown.startswith("<!DOCTYPE html>")
+    assert "exits per injected interrupt fell from 2.06 to 1.11" in html.fromstring(shown).text_content()
+
+
+def test_a_report_goes_to_another_process_and_still_gives_its_page(store: kvmtrace.Store) -> None:
+    found = store.report("before")
+    there = pickle.loads(pickle.dumps(found))  # noqa: S301 - our own
+    assert there == found
+    assert there.to_page() == found.to_page()
 
 
 def test_the_figures_of_a_comparison_are_a_typed_table(compared: kvmtrace.ComparisonResult) -> None:
@@ -160,7 +179,7 @@ def test_what_if_is_that_of_the_command(store: kvmtrace.Store, capsys: pytest.Ca
 
 
 def test_a_check_is_a_result_whatever_it_says(store: kvmtrace.Store, tmp_path: Path) -> None:
-    found = kvmtrace.check(OFF.as_posix(), [str(ON)], budget=BUDGET)
+    found = kvmtrace.check(OFF, [str(ON)], budget=BUDGET)
     assert (found.passed, found.exit_code) == (True, ExitCode.OK)
     assert found.figures()["decision"].to_list() == ["within", "within", "undecided"]
     assert found.to_dict()["outcome"] == "ok"
@@ -217,6 +236,7 @@ def test_names_of_a_recording_are_text_and_no_markup(evil: kvmtrace.Store) -> No
         assert {element.tag for element in page.iter()} <= TAGS
         assert any(EVIL in cell for cell in cells(result))
         assert "<script" not in result._repr_markdown_()
+        assert "<script>alert" not in result.to_page()
     for frame in (evil.runs(), evil.exits("aa").collect(), evil.sql(f'SELECT 1 AS "{EVIL}"')):
         assert "<script" not in frame._repr_html_()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import sys
 import time
@@ -20,6 +21,7 @@ from query_samples import make_store
 from store_builder import add_run, event, exits
 
 import kvmtrace
+from kvmtrace.errors import UsageError
 from kvmtrace.prompt import history, pager, session, statements
 from kvmtrace.prompt.completion import StoreCompleter
 from kvmtrace.report.tables import TableFormat
@@ -81,6 +83,15 @@ def typed(store: kvmtrace.Store, capsys: pytest.CaptureFixture[str]) -> Callable
         ("SELECT 1 /* open ;", False),
         ("SELECT $$;$$", False),
         ("SELECT $$;$$;", True),
+        ("SELECT $a$;$$;", False),
+        ("SELECT $a$;$a$;", True),
+        ("SELECT E'\\';", False),
+        ("SELECT E'\\';';", True),
+        ("/* a /* ; */ b;", False),
+        ("/* a /* ; */ b */ SELECT 1;", True),
+        ("quit", True),
+        ("Exit;", True),
+        ("quite", False),
     ],
 )
 def test_a_statement_ends_with_a_semicolon_that_is_not_quoted(text: str, whole: bool) -> None:
@@ -88,15 +99,17 @@ def test_a_statement_ends_with_a_semicolon_that_is_not_quoted(text: str, whole: 
 
 
 @pytest.mark.parametrize(
-    ("text", "left"),
+    ("text", "statements_of_it"),
     [
-        ("SELECT 1;", "SELECT 1"),
-        ("SELECT ';'; -- a; b", "SELECT ';'"),
-        ("SELECT 1; SELECT 2;", "SELECT 1; SELECT 2"),
+        ("SELECT 1;", ["SELECT 1"]),
+        ("SELECT ';'; -- a; b", ["SELECT ';'"]),
+        ("SELECT 1; SELECT 2;", ["SELECT 1", "SELECT 2"]),
+        ("SELECT $a$;$a$, $b; SELECT 2;", ["SELECT $a$;$a$, $b", "SELECT 2"]),
+        (";; -- nothing\n;", []),
     ],
 )
-def test_what_runs_has_no_semicolon_at_its_end(text: str, left: str) -> None:
-    assert statements.without_end(text) == left
+def test_each_statement_runs_without_its_semicolon(text: str, statements_of_it: list[str]) -> None:
+    assert statements.each(text) == statements_of_it
 
 
 @pytest.mark.parametrize(
@@ -134,6 +147,38 @@ def test_an_error_is_one_plain_line_and_the_prompt_goes_on(typed: Callable[..., 
 def test_ctrl_c_drops_what_is_typed_and_q_leaves(typed: Callable[..., tuple[str, str]]) -> None:
     out, err = typed(f"SELECT nonsense\rFROM {CTRL_C}SELECT 1 AS one;\r\\q\rSELECT 2 AS two;\r")
     assert ("one" in out, "two" in out, err) == (True, False, "")
+    for leave in ("\\q;", "quit", "exit;"):
+        assert "two" not in typed(f"{leave}\rSELECT 2 AS two;\r")[0]
+    assert "leave, as Ctrl-D" in typed("help\r")[0]
+
+
+def test_several_statements_run_in_turn_until_one_cannot(typed: Callable[..., tuple[str, str]]) -> None:
+    out, err = typed("SELECT 1 AS one; SELECT 2 AS two -- ;\r; SELECT nonsense; SELECT 3 AS three;\r")
+    assert [line for line in out.splitlines() if line.isalpha()] == ["one", "two"]
+    assert "nonsense" in err.splitlines()[0]
+
+
+def test_the_store_may_change_and_vanish_meanwhile(
+    typed: Callable[..., tuple[str, str]], store: kvmtrace.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+
+    def show(text: str) -> None:
+        shown.append(text)
+        if len(shown) == 1:
+            add_run(store.path, "more")
+        else:
+            shutil.rmtree(store.path)
+
+    monkeypatch.setattr(pager, "show", show)
+    _, err = typed("SELECT count(*) AS n FROM runs; SELECT count(*) AS n FROM runs;\rFROM runs;\r")
+    assert [text.split()[2] for text in shown] == ["4", "5"]
+    assert err.startswith("error: no store at ")
+
+
+def test_what_is_no_character_of_unicode_is_an_error(store: kvmtrace.Store) -> None:
+    with pytest.raises(UsageError, match="expected characters of Unicode"):
+        store.sql("SELECT '\udcff'")
 
 
 def test_names_of_a_recording_reach_the_terminal_escaped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,7 +200,7 @@ def test_commands_list_tables_columns_queries_and_themselves(typed: Callable[...
     assert "exits-by-reason" in typed("\\queries\r")[0]
     shown = typed("\\?\r")[0]
     assert all(command in shown for command in ("\\d TABLE", "\\run NAME", "Ctrl-C"))
-    assert typed("\\d kvm_mrs\r")[1] == "error: no table 'kvm_mrs'\nhint: nearest: kvm_msr\n"
+    assert typed("\\d kvm_mrs\r")[1].startswith("error: no table 'kvm_mrs'\nhint: nearest: kvm_msr")
     assert typed("\\d a b\r")[1] == "error: expected \\d or \\d TABLE, found \\d a b\n"
 
 
@@ -182,6 +227,8 @@ def test_the_rows_and_values_of_a_huge_result_are_limited_and_that_is_said(
         "(the first 5 rows; there are more: LIMIT, WHERE or an aggregate makes fewer of them)"
     )
     assert out.endswith("(5 rows)\n")
+    sorted_, _ = typed("SELECT i AS a, -i AS a FROM range(3000000) t(i) ORDER BY i DESC;\r")
+    assert [line.split() for line in sorted_.splitlines()[:3:2]] == [["a", "a"], ["2999999", "-2999999"]]
     monkeypatch.setattr(session, "VALUES", 4)
     assert "(the first 2 rows;" in typed("SELECT i, i FROM range(9) t(i);\r")[0]
     out, err = typed("SELECT i FROM range(9) t(i);\r", TableFormat.CSV)

@@ -22,12 +22,12 @@ HELP = {
     "\\queries": "the queries of the library",
     "\\run NAME k=v …": "run a query of the library; run_id is the latest run where it is not given",
     "\\?": "this help",
-    "\\q": "leave, as Ctrl-D does",
+    "\\q": "leave, as Ctrl-D, exit and quit do",
 }
 """What each command does."""
 
 _SQL_HELP = {
-    "SELECT …;": "run a statement, which ends with ; and may have many lines",
+    "SELECT …;": "run a statement, which ends with ; and may have many lines; several run in turn",
     "Tab": "complete names of tables, columns and queries, and words of SQL",
     "Ctrl-C": "drop what is typed, or stop what runs",
 }
@@ -55,7 +55,7 @@ def answer(store: Store, text: str, say: Callable[[str], None]) -> Result:
         case "d", []:
             return _tables(store)
         case "d", [table]:
-            return _columns(store, table.rstrip(";"))
+            return _columns(store, table)
         case "queries", []:
             return listed()
         case "run", [query, *given]:
@@ -92,7 +92,7 @@ def _columns(store: Store, table: str) -> Result:
 
 
 def _run(store: Store, name: str, given: list[str], say: Callable[[str], None]) -> Result:
-    query = queries.load(name.rstrip(";") if not given else name)
+    query = queries.load(name)
     parameters: dict[str, object] = {}
     for text in given:
         key, equals, value = text.partition("=")

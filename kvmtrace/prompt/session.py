@@ -62,16 +62,18 @@ def run(store: Store, table_format: TableFormat = TableFormat.TEXT) -> None:
 
 def _answer(store: Store, text: str, table_format: TableFormat) -> None:
     """Run what was typed and show it. KvmtraceError: it cannot be run. KeyboardInterrupt: the user stopped it."""
-    if text.startswith("\\"):
-        result, more = backslash.answer(store, text, lambda chosen: _say(f"note: {chosen}")), False
-    else:
-        result, more = store.connection.first(statements.without_end(text), ROWS, VALUES)
-    shown = render(result, table_format)
-    if table_format is TableFormat.TEXT and not text.startswith("\\"):
-        shown += f"({_count(len(result.rows), more=more)})\n"
-    elif more:
-        _say(f"note: {_count(len(result.rows), more=True)}")
-    pager.show(shown)
+    command = statements.command(text)
+    if command is not None:
+        pager.show(render(backslash.answer(store, command, lambda chosen: _say(f"note: {chosen}")), table_format))
+        return
+    for statement in statements.each(text):
+        result, more = store.connection.first(statement, ROWS, VALUES)
+        shown = render(result, table_format)
+        if table_format is TableFormat.TEXT:
+            shown += f"({_count(len(result.rows), more=more)})\n"
+        elif more:
+            _say(f"note: {_count(len(result.rows), more=True)}")
+        pager.show(shown)
 
 
 def _count(rows: int, *, more: bool) -> str:

@@ -4,31 +4,42 @@ from __future__ import annotations
 
 import re
 
-# What quotes or comments away a semicolon; what is not closed reaches to the end.
+# What quotes or comments away a semicolon; what is not closed reaches to the end. Comments may hold comments.
 _APART = re.compile(
     r"""
-    '(?:[^']|'')*(?:'|\Z)
+    (?<!\w)[eE]'(?:\\.|''|[^'\\])*(?:'|\Z)
+  | '(?:[^']|'')*(?:'|\Z)
   | "(?:[^"]|"")*(?:"|\Z)
-  | \$\$.*?(?:\$\$|\Z)
+  | (?<![\w$])\$([A-Za-z_]\w*|)\$.*?(?:\$\1\$|\Z)
   | --[^\n]*(?:\n|\Z)
-  | /\*.*?(?:\*/|\Z)
+  | /\*(?:/\*.*?\*/|.)*?(?:\*/|\Z)
     """,
     re.DOTALL | re.VERBOSE,
 )
 _NAME = re.compile(r'"((?:[^"]|"")+)"|(?<![\w$])([A-Za-z_]\w*)')
+_COMMENTS = ("--", "/*")
+
+COMMANDS = {"exit": "\\q", "quit": "\\q", "help": "\\?"}
+"""Words that are no SQL, and what other prompts do at them."""
+
+
+def command(text: str) -> str | None:
+    """Return the backslash command that is typed, without a `;` behind it; None: it is none."""
+    stripped = text.strip().rstrip("; ")
+    return stripped if stripped.startswith("\\") else COMMANDS.get(stripped.lower())
 
 
 def is_whole(text: str) -> bool:
-    """Tell whether Enter runs what is typed: a statement up to its `;`, a backslash command, or nothing."""
-    stripped = text.strip()
-    return not stripped or stripped.startswith("\\") or _APART.sub(" ", text).rstrip().endswith(";")
+    """Tell whether Enter runs what is typed: statements up to a `;`, a command, or nothing."""
+    return not text.strip() or command(text) is not None or _APART.sub(" ", text).rstrip().endswith(";")
 
 
-def without_end(text: str) -> str:
-    """Return a statement without the `;` that ends it, and what is commented behind it."""
-    bare = _APART.sub(lambda quoted: quoted[0] if quoted[0][0] in "'\"$" else " " * len(quoted[0]), text)
-    end = bare.rstrip()
-    return text[: len(end) - 1] if end.endswith(";") else text
+def each(text: str) -> list[str]:
+    """Return the statements of `text`, without the `;` that ends each; where nothing but comments stands is none."""
+    masked = _APART.sub(lambda part: (" " if part[0].startswith(_COMMENTS) else "x") * len(part[0]), text)
+    ends = [at for at, sign in enumerate(masked) if sign == ";"]
+    places = zip([0, *(end + 1 for end in ends)], [*ends, len(text)], strict=True)
+    return [text[begin:end].strip() for begin, end in places if masked[begin:end].strip()]
 
 
 def is_quoted(before_cursor: str) -> bool:

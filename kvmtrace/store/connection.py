@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -65,7 +66,8 @@ class StoreConnection:
         self._made: dict[str, object] = {}
         self._checked: dict[str, Statement] = {}
         with ExitStack() as stack:
-            spill = stack.enter_context(tempfile.TemporaryDirectory(prefix="kvmtrace-", ignore_cleanup_errors=True))
+            spill = tempfile.mkdtemp(prefix="kvmtrace-")
+            stack.callback(shutil.rmtree, spill, ignore_errors=True)
             self._connection = locked_connection(self.catalogue.store, spill)
             stack.callback(self._connection.close)
             # A connection that nobody closes leaves no folder for spilled rows behind.
