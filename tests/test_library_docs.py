@@ -55,6 +55,7 @@ def test_the_examples_of_the_page_run_in_their_order(alone: Path, capsys: pytest
     assert "exits per injected interrupt fell from 2.06 to 1.11" in printed
     assert "no run is called 'befor' - nearest: " in printed
     assert (alone / "change.md").read_text().startswith("- exits per injected interrupt fell")
+    assert "exits per injected interrupt fell" in (alone / "change.html").read_text()
 
 
 def test_the_examples_of_the_readme_run(alone: Path) -> None:

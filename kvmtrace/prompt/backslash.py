@@ -20,14 +20,14 @@ HELP = {
     "\\d": "the tables of the store",
     "\\d TABLE": "the columns of a table",
     "\\queries": "the queries of the library",
-    "\\run NAME k=v …": "run a query of the library; run_id is the latest run where it is not given",
+    "\\run NAME k=v …": "run a query of the library; without run_id of the latest run",
     "\\?": "this help",
     "\\q": "leave, as Ctrl-D, exit and quit do",
 }
 """What each command does."""
 
 _SQL_HELP = {
-    "SELECT …;": "run a statement, which ends with ; and may have many lines; several run in turn",
+    "SELECT …;": "run statements, which end with ; and may have many lines",
     "Tab": "complete names of tables, columns and queries, and words of SQL",
     "Ctrl-C": "drop what is typed, or stop what runs",
 }
