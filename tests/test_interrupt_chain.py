@@ -192,8 +192,18 @@ def test_where_injections_were_not_recorded_nothing_is_claimed(tmp_path: Path) -
         (200, None, None, None),
     ]
     (row,) = answers(tmp_path, "interrupt-chain-summary")
-    unknown = ("injected", "coalesced", "not_injected", "pending", "no_accept", "pv_eois")
-    unknown += ("posted", "coalesced_at_pin", "not_accepted", "eois")
+    unknown = [
+        "injected",
+        "coalesced",
+        "posted",
+        "not_injected",
+        "pending",
+        "no_accept",
+        "coalesced_at_pin",
+        "not_accepted",
+        "eois",
+        "pv_eois",
+    ]
     assert (row["accepts"], [row[name] for name in unknown]) == (2, [None] * len(unknown))
 
 

@@ -44,8 +44,10 @@ def generate(
     variant: Annotated[
         list[str] | None, typer.Option("--variant", help="With or without the optimisation; repeatable [default: all].")
     ] = None,
-    seconds: Annotated[float | None, typer.Option("--seconds", help="Length [default: as the model says].")] = None,
-    events: Annotated[int | None, typer.Option("--events", help="At most so many events.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", help="Length, 1e-6 to 1e6 [default: as the model says].")
+    ] = None,
+    events: Annotated[int | None, typer.Option("--events", help="At most so many events, from 1 on.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="The same seed makes the same recording.")] = 1,
     output_format: Annotated[GenerateFormat, typer.Option("--format", help="The store, or the format of FILE.")] = (
         GenerateFormat.STORE
