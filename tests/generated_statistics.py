@@ -11,7 +11,19 @@ import sys
 from typing import TYPE_CHECKING
 
 from doc_commands import ROOT
-from statistics_levels import HELD, RUNS, TOO_SLOW, TRIALS, between_power, between_rate, within_rates
+from statistics_levels import (
+    FEW,
+    FEW_SHAPES,
+    HELD,
+    RUNS,
+    TOO_SLOW,
+    TRIALS,
+    between_power,
+    between_rate,
+    few_power,
+    few_rate,
+    within_rates,
+)
 from statistics_recordings import MODEL, VARIANT, power, seeds, stretches
 
 if TYPE_CHECKING:
@@ -55,6 +67,16 @@ that one comparison tells, after Holm's correction.
 | pairs | figure | pairs | first figure called different | any figure |
 |---|---|---|---|---|
 """
+_FEW = """
+## 3 to 5 runs a side
+
+Welch's t of the logarithms, which takes runs for log-normal, on runs that are that and on others: {trials} pairs each
+of one distribution, called different at the 5% level. Where one side spreads more than the other they have one median.
+
+| runs | {shapes} |
+|---|{rules}|
+"""
+_TRIALS_OF_FEW = 2000
 _RUNS = """
 ## Many runs a side
 
@@ -100,7 +122,22 @@ def runs() -> Iterator[str]:
     )
 
 
-PARTS: dict[str, Callable[[], Iterator[str]]] = {"series": series, "recordings": recordings, "runs": runs}
+def few() -> Iterator[str]:
+    """Give the rates of sides of few runs."""
+    yield _FEW.format(
+        trials=_TRIALS_OF_FEW,
+        shapes=" | ".join(f"{base} and {new} runs" for base, new in FEW_SHAPES),
+        rules="|".join(["---"] * len(FEW_SHAPES)),
+    )
+    for name, sides in FEW.items():
+        rates = [few_rate(sides, shape, trials=_TRIALS_OF_FEW) for shape in FEW_SHAPES]
+        yield f"| {name} | {' | '.join(f'{rate:.1%}' for rate in rates)} |\n"
+    for less in (0.95, 0.9, 0.8):
+        found = [few_power(shape, trials=TRIALS, less=less) for shape in FEW_SHAPES]
+        yield f"| log-normal, 3%, and {1 - less:.0%} less: found | {' | '.join(f'{rate:.0%}' for rate in found)} |\n"
+
+
+PARTS: dict[str, Callable[[], Iterator[str]]] = {"series": series, "recordings": recordings, "runs": runs, "few": few}
 
 
 def main(names: Sequence[str]) -> None:

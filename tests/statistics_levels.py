@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Series = Callable[[Generator, int], NDArray[np.float64]]
+    Runs = Series
 
 BINS = 256
 TRIALS = 200
@@ -132,6 +133,48 @@ def between_rate(*, trials: int = TRIALS, runs: int = RUNS, variation: float = 0
     random = np.random.default_rng(seed)
     found = [between_runs(*random.lognormal(5, variation, (2, runs)).tolist()).p for _ in range(trials)]
     return sum(p is not None and p < 1 - LEVEL for p in found) / trials
+
+
+def _spread(variation: float) -> Runs:
+    return lambda random, runs: random.lognormal(5, variation, runs)
+
+
+def _with_outliers(random: Generator, runs: int) -> NDArray[np.float64]:
+    """One run in ten took twice as much."""
+    return random.lognormal(5, 0.03, runs) * np.where(random.random(runs) < 0.1, 2.0, 1.0)
+
+
+FEW: dict[str, tuple[Runs, Runs]] = {
+    "log-normal, 3%": (_spread(0.03), _spread(0.03)),
+    "log-normal, 50%": (_spread(0.5), _spread(0.5)),
+    "gamma, of shape 2": (lambda random, runs: random.gamma(2.0, size=runs),) * 2,
+    "Poisson, 100": (lambda random, runs: random.poisson(100, runs).astype(np.float64),) * 2,
+    "Poisson, 5": (lambda random, runs: random.poisson(5, runs).astype(np.float64),) * 2,
+    "Poisson, 0.5": (lambda random, runs: random.poisson(0.5, runs).astype(np.float64),) * 2,
+    "one of two values": (lambda random, runs: random.integers(900, 902, runs).astype(np.float64),) * 2,
+    "log-normal, 3%, one in ten doubled": (_with_outliers, _with_outliers),
+    "log-normal, 3% against 30%": (_spread(0.03), _spread(0.3)),
+    "log-normal, 30% against 3%": (_spread(0.3), _spread(0.03)),
+}
+"""Distributions of few runs: equal on both sides, or of one median."""
+
+
+FEW_SHAPES = ((3, 3), (4, 4), (5, 5), (3, 9))
+"""Runs of base and of new."""
+
+
+def few_rate(sides: tuple[Runs, Runs], runs: tuple[int, int], *, trials: int, seed: int = 1) -> float:
+    """Return how often few runs a side, of one median, are called different at the 5% level."""
+    random = np.random.default_rng(seed)
+    values = [side(random, trials * n).reshape(trials, n) for side, n in zip(sides, runs, strict=True)]
+    found = [between_runs(base, new).p for base, new in zip(*values, strict=True)]
+    return sum(p is not None and p < 1 - LEVEL for p in found) / trials
+
+
+def few_power(runs: tuple[int, int], *, trials: int, less: float, variation: float = 0.03, seed: int = 1) -> float:
+    """Return how often a fall to `less` is found in so few runs a side, which vary by `variation`."""
+    fallen: Runs = lambda random, n: less * random.lognormal(5, variation, n)  # noqa: E731 - one of a pair of its kind
+    return few_rate((_spread(variation), fallen), runs, trials=trials, seed=seed)
 
 
 def between_power(*, trials: int = 100, runs: int = RUNS, measures: int = 10, seed: int = 1) -> tuple[float, float]:

@@ -82,7 +82,7 @@ def test_too_few_runs_decide_nothing_however_clear_they_are(runs: Path, capsys: 
     Path("budget.toml").write_text(SINGLE)
     given = ["check", "b0", "b1", "b2", "--against", "c0", "--against", "c1", "--budget", "budget.toml"]
     assert run([*given, "--store", str(runs / "store")]) == 4
-    assert "not enough runs: need 3 a side, found 3 and 2" in capsys.readouterr().out
+    assert "not enough runs: need 6 a side, found 3 and 2" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from kvmtrace.report.blocks import Table
 from kvmtrace.report.comparison import document
 from kvmtrace.report.comparison_numbers import significant
 from kvmtrace.report.comparison_tables import detail_name, key_name
-from kvmtrace.stats.estimates import BETWEEN, Interval
+from kvmtrace.stats.estimates import BETWEEN, Interval, between_runs
 from kvmtrace.stats.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -207,3 +207,22 @@ def test_csv_and_json_have_the_same_figures_and_no_nan() -> None:
         for name in ("base", "new", "ratio", "ratio_low", "difference_high", "p"):
             assert (float(row[name]) if row[name] else None) == line[name]
     assert told["headlines"][0]["base"] is None
+
+
+def test_equal_runs_have_no_interval_to_show_and_it_is_said_what_the_verdict_rests_on() -> None:
+    said = between_runs([300.0] * 3, [900.0] * 3)
+    first = samples.line(said, Verdict.ROSE, name="exits", primary=True)
+    comparison = samples.comparison(headlines=(first,), sections=())
+    (headline, *_) = comparison_words.headlines(comparison)
+    assert "(×3.00, all 3 and 3 runs equal on each side)" in headline
+    assert any(
+        "as sure as that the next run comes out equal" in text for text in comparison_footnotes.footnotes(comparison)
+    )
+
+
+def test_few_runs_are_said_to_rest_on_an_assumption() -> None:
+    said = between_runs([300.0, 301.0, 305.0], [900.0, 901.0, 904.0])
+    first = samples.line(said, Verdict.ROSE, name="exits", primary=True)
+    told = " ".join(comparison_footnotes.footnotes(samples.comparison(headlines=(first,), sections=())))
+    assert "rests on the assumption that runs are log-normal" in told
+    assert "`kvmtrace check` decides on fewer not at all" in told

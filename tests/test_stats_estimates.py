@@ -9,6 +9,7 @@ from scipy import stats
 from kvmtrace.errors import UsageError
 from kvmtrace.stats import ranks, student
 from kvmtrace.stats.estimates import (
+    ALL_EQUAL,
     BETWEEN,
     FEW,
     FROM_MEANS,
@@ -22,6 +23,7 @@ from kvmtrace.stats.estimates import (
     single,
     within_runs,
 )
+from kvmtrace.stats.verdicts import Verdict, verdict
 
 ABOVE = [101.0, 103.0, 99.0, 100.5, 98.0, 102.0, 104.0, 97.5]
 BELOW = [90.0, 92.5, 88.0, 91.0, 89.5, 93.0, 87.0, 90.5]
@@ -151,7 +153,7 @@ def test_few_runs_that_hold_zeros_have_an_interval_of_the_difference_alone() -> 
     found = between_runs([0.0, 0.0, 0.0], [9.0, 10.0, 11.0])
     assert found.ratio is None
     assert found.ratio_interval is None
-    assert found.difference_interval == pytest.approx((10 - 2.484, 10 + 2.484), abs=0.001)
+    assert found.difference_interval == pytest.approx((10 - 3.513, 10 + 3.513), abs=0.001)
     assert found.p is not None
     assert found.p < 0.01
 
@@ -160,8 +162,26 @@ def test_few_runs_without_any_spread_differ_or_do_not() -> None:
     found = between_runs([500.0] * 3, [3000.0] * 3)
     assert (found.p, found.difference_interval, found.missing) == (0, (2500, 2500), None)
     assert found.ratio_interval == pytest.approx((6, 6))
-    assert between_runs([500.0] * 3, [500.0] * 3).p == 1
+    assert found.method == ALL_EQUAL
+    same = between_runs([500.0] * 3, [500.0] * 3)
+    assert (same.p, verdict(same, adjusted_p=None)) == (1, Verdict.SAME)
     assert between_runs([0.0] * 3, [0.0] * 3).difference_interval == (0, 0)
+
+
+def test_few_runs_of_which_one_side_is_all_equal_are_given_the_others_spread() -> None:
+    found = between_runs([900.0, 900.0, 900.0], [300.0, 310.0, 320.0])
+    assert found.method == FEW
+    error = 10 * math.sqrt(2 / 3)
+    half = stats.t.ppf(0.975, 2) * error
+    assert found.difference_interval == pytest.approx((-590 - half, -590 + half))
+    one_of_two_values = between_runs([900.0] * 3, [900.0, 901.0, 901.0, 901.0, 900.0, 901.0, 901.0])
+    assert one_of_two_values.p is not None
+    assert one_of_two_values.p > 0.05
+
+
+def test_so_few_runs_are_compared_only_where_that_will_do() -> None:
+    found = between_runs(ABOVE[:5], BELOW[:5], least_runs=MIN_RUNS)
+    assert (found.p, found.missing) == (None, "not enough runs: need 6 a side, found 5 and 5")
 
 
 def test_between_runs_is_the_rank_sum_test_with_its_shift() -> None:

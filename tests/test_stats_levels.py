@@ -1,12 +1,34 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import numpy as np
 import pytest
-from statistics_levels import HELD, RUNS, autoregressive, between_power, between_rate, poisson, ticks, within_rates
+from statistics_levels import (
+    FEW,
+    FEW_SHAPES,
+    HELD,
+    RUNS,
+    autoregressive,
+    between_power,
+    between_rate,
+    few_power,
+    few_rate,
+    poisson,
+    ticks,
+    within_rates,
+)
 
 from kvmtrace.stats.verdicts import holm
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 MOST = 0.09
 """Of 200 equal pairs, called different at the 5% level: a true 5% lies above it once in 200 times."""
+
+MOST_OF_FEW_RUNS = 0.08
+"""Of 2,000 pairs of few runs, of distributions that they are not taken for: docs/statistics.md has up to 7%."""
 
 MOST_OF_FEW = 0.15
 """Likewise of 60: a true 5% lies above it once in 1000 times; bins drawn one by one give 0.18 to 0.5."""
@@ -31,6 +53,34 @@ def test_a_tenth_less_is_found_between_ten_runs_among_ten_measures() -> None:
 
 def test_few_equal_runs_are_called_different() -> None:
     assert between_rate(trials=60) <= MOST_OF_FEW
+
+
+@pytest.mark.parametrize("name", ["log-normal, 3%", "Poisson, 5", "one of two values"])
+@pytest.mark.parametrize("shape", [(3, 3), (3, 9)])
+def test_three_runs_a_side_are_seldom_called_different(name: str, shape: tuple[int, int]) -> None:
+    assert few_rate(FEW[name], shape, trials=300) <= MOST
+
+
+def test_a_fifth_less_is_found_with_three_runs_a_side() -> None:
+    assert few_power((3, 3), trials=100, less=0.8) >= 0.95
+
+
+def test_equal_runs_of_three_a_side_differ_by_chance_once_in_32_times_at_most() -> None:
+    shares = np.linspace(0, 1, 101)
+    assert max(2 * (shares * (1 - shares)) ** 3) == pytest.approx(1 / 32)
+    # Of more values than two it is less: what two of them share is no longer all.
+    assert few_rate((_three_values, _three_values), (3, 3), trials=300) < 1 / 32
+
+
+def _three_values(random: np.random.Generator, runs: int) -> NDArray[np.float64]:
+    return random.integers(1, 4, runs).astype(np.float64)
+
+
+@pytest.mark.statistics
+@pytest.mark.parametrize("shape", FEW_SHAPES)
+@pytest.mark.parametrize("name", FEW)
+def test_the_level_holds_between_few_runs(name: str, shape: tuple[int, int]) -> None:
+    assert few_rate(FEW[name], shape, trials=2000, seed=3) <= MOST_OF_FEW_RUNS
 
 
 @pytest.mark.statistics

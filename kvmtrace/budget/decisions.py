@@ -18,7 +18,7 @@ from kvmtrace.comparing.differences import warnings
 from kvmtrace.comparing.names import check_names
 from kvmtrace.comparing.sides import alone, estimate
 from kvmtrace.errors import ExitCode, InputError, UsageError
-from kvmtrace.stats.estimates import Interval
+from kvmtrace.stats.estimates import MIN_RUNS, Interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,7 +98,11 @@ def _decided(budget: Budget, base: Side, new: Side) -> Decided:
     start = time.monotonic()
     term, level = budget.expression.term, budget.confidence
     sides = (new,) if budget.figure is Figure.NEW else (base, new)
-    found = alone(term, new, level) if budget.figure is Figure.NEW else estimate(term, base, new, level)
+    found = (
+        alone(term, new, level)
+        if budget.figure is Figure.NEW
+        else estimate(term, base, new, level, least_runs=MIN_RUNS)  # a gate assumes nothing of how runs spread
+    )
     value, interval = _figure(budget.figure, found)
     decision, why = _decision(budget, found, value, interval, single=_are_single(sides))
     return Decided(budget, found, value, interval, decision, why, decision, time.monotonic() - start)

@@ -82,22 +82,24 @@ def _power_of_two(length: int, blocks: int) -> int:
     return longer if longer * estimates.MIN_BLOCKS <= blocks else length
 
 
-def estimate(term: Term, base: Side, new: Side, level: float = LEVEL) -> Estimate:
-    """Return what a term is on two sides, and how sure its change is."""
+def estimate(
+    term: Term, base: Side, new: Side, level: float = LEVEL, *, least_runs: int = estimates.FEW_RUNS
+) -> Estimate:
+    """Return what a term is on two sides, and how sure its change is; `least_runs`: that several must be a side."""
     lacking = {side.name: what for side in (base, new) if (what := side.tells(term)) is not None}
     if lacking:
         return _not_recorded(term, base, new, lacking, level)
     if len(base.runs) > 1 or len(new.runs) > 1:
-        return _of_runs(term, base, new, level)
+        return _of_runs(term, base, new, level, least_runs)
     return _of_one_run_each(term, base, new, level)
 
 
-def _of_runs(term: Term, base: Side, new: Side, level: float) -> Estimate:
+def _of_runs(term: Term, base: Side, new: Side, level: float, least_runs: int) -> Estimate:
     values = [base.values(term), new.values(term)]
     finite = [[value for value in each if np.isfinite(value)] for each in values]
     lacking = sum(map(len, values)) - sum(map(len, finite))
     if not lacking:
-        return estimates.between_runs(values[0], values[1], level)
+        return estimates.between_runs(values[0], values[1], level, least_runs=least_runs)
     medians = [float(np.median(each)) if each else None for each in finite]
     why = f"{lacking} of {sum(map(len, values))} runs have no value: a division by 0"
     points = estimates.single(medians[0], medians[1], level)

@@ -9,7 +9,7 @@ from kvmtrace.comparing.tables import wants_latency
 from kvmtrace.report.comparison_numbers import level_words
 from kvmtrace.report.comparison_words import NO_SECOND_RUN, TOO_FEW_EXITS, least_p, short
 from kvmtrace.report.wording import listed
-from kvmtrace.stats.estimates import BETWEEN, FEW, FROM_MEANS, WITHIN
+from kvmtrace.stats.estimates import ALL_EQUAL, BETWEEN, FEW, FROM_MEANS, MIN_RUNS, WITHIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,8 +46,15 @@ def _methods(comparison: Comparison) -> Iterator[str]:
     if few := [e for e in found if e.method == FEW]:
         n = f"{few[0].base_n} and {few[0].new_n} runs"
         yield (
-            f"Base and new: medians of {n}, each run one sample; {level} intervals: Welch's t, which takes so few runs "
-            "to spread as the log-normal distribution does (from 6 a side on nothing is assumed of it)."
+            f"Base and new: medians of {n}, each run one sample; {level} intervals: Welch's t, which rests on the "
+            f"assumption that runs are log-normal. So few cannot show whether they are: from {MIN_RUNS} a side on "
+            "nothing is assumed, and `kvmtrace check` decides on fewer not at all."
+        )
+    if equal := [e for e in found if e.method == ALL_EQUAL]:
+        n = f"{equal[0].base_n} and {equal[0].new_n} runs"
+        yield (
+            f"Intervals that are a point: all of {n} of a side came out equal, so there is no spread to tell chance "
+            "by. The change is as sure as that the next run comes out equal, too."
         )
     if any(e.method == FROM_MEANS for e in found):
         yield (

@@ -15,7 +15,7 @@ from kvmtrace.report.comparison_numbers import (
     significant,
     times,
 )
-from kvmtrace.stats.estimates import BETWEEN, FEW, FROM_MEANS, WITHIN
+from kvmtrace.stats.estimates import ALL_EQUAL, BETWEEN, FEW, FROM_MEANS, WITHIN
 from kvmtrace.stats.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -113,7 +113,9 @@ def _without_interval(said: Estimate) -> str:
 def _sure(said: Estimate, scale: float) -> str:
     parts = [times(said.ratio)] if said.ratio is not None else []
     level = level_words(said.level)
-    if said.ratio_interval is not None:
+    if said.method == ALL_EQUAL:
+        pass  # what has no width would be taken for a measured one
+    elif said.ratio_interval is not None:
         parts.append(f"{level} interval {interval(said.ratio_interval)}")
     elif said.difference_interval is not None:
         parts.append(f"{level} interval of the difference {signed_interval(said.difference_interval, scale)}")
@@ -127,6 +129,8 @@ def samples(said: Estimate) -> str:
             return "within one run a side"
         case _ if said.method in (BETWEEN, FEW):
             return f"{said.base_n} and {said.new_n} runs"
+        case _ if said.method == ALL_EQUAL:
+            return f"all {said.base_n} and {said.new_n} runs equal on each side"
         case _ if said.method == FROM_MEANS:
             return f"n = {said.base_n:,} and {said.new_n:,} as the source counted them"
     return said.method

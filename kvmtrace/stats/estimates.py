@@ -26,12 +26,13 @@ MIN_RUNS = 6
 Holm over ten measures makes 0.08 of it."""
 
 FEW_RUNS = 3
-"""Runs a side from which fewer are compared by their spread: of 3 and 3 equal ones 2 to 4% are called different at the
-5% level (log-normal, Poisson, gamma, with outliers), 6% where one side spreads ten times as far."""
+"""Runs a side from which fewer are compared by their spread, where an assumption will do: docs/statistics.md says how
+often equal ones are called different."""
 
 WITHIN = "moving-block bootstrap within one run a side"
 BETWEEN = "Mann-Whitney, Hodges-Lehmann"
 FEW = "Welch's t of few runs"
+ALL_EQUAL = "few runs, all of a side equal"
 FROM_MEANS = "Welch's t from mean, ± and n"
 SINGLE = "single figures: no interval"
 
@@ -142,10 +143,12 @@ def within_runs(base: Replicated, new: Replicated, level: float = LEVEL) -> Esti
     )
 
 
-def between_runs(base_values: Sequence[float], new_values: Sequence[float], level: float = LEVEL) -> Estimate:
+def between_runs(
+    base_values: Sequence[float], new_values: Sequence[float], level: float = LEVEL, *, least_runs: int = FEW_RUNS
+) -> Estimate:
     """Compare one figure of each of several runs a side: from `MIN_RUNS` on, by the order of the runs.
 
-    Fewer, from `FEW_RUNS` on: `_of_few_runs`. p is Mann and Whitney's, the ratio Hodges and Lehmann's shift of the
+    Fewer, from `least_runs` on: `_of_few_runs`. p is Mann and Whitney's, the ratio Hodges and Lehmann's shift of the
     logarithms, the difference that of the values (`ranks`). Where values are not above 0 the ratio is that of the
     medians, and only the difference has an interval. Nothing is assumed of the runs' distribution but that runs of a
     side are independent of each other.
@@ -154,8 +157,8 @@ def between_runs(base_values: Sequence[float], new_values: Sequence[float], leve
     base, new = (np.asarray(values, dtype=np.float64) for values in (base_values, new_values))
     ns = (len(base), len(new))
     medians = [float(np.median(values)) if len(values) else None for values in (base, new)]
-    if min(ns) < FEW_RUNS:
-        missing = f"not enough runs: need {FEW_RUNS} a side, found {ns[0]} and {ns[1]}"
+    if min(ns) < least_runs:
+        missing = f"not enough runs: need {least_runs} a side, found {ns[0]} and {ns[1]}"
         return _points(medians[0], medians[1], BETWEEN, ns, "runs", level, missing)
     if min(ns) < MIN_RUNS:
         return _of_few_runs(base, new, level)
@@ -189,22 +192,32 @@ def _of_few_runs(base: NDArray[np.float64], new: NDArray[np.float64], level: flo
 
     Welch's t, of the logarithms for the ratio (and p) and of the values for the difference: runs are taken to be
     spread as the normal or log-normal distribution is. Where values are not all above 0 only the difference has an
-    interval. Sides without any spread differ for certain, or not at all: counts of a program that does the same again.
+    interval. A side without any spread is given the other's: where figures take few values, equal ones are common.
+
+    Two sides whose runs are all equal (`ALL_EQUAL`), as counts of a program that does the same again, show no spread to
+    go by: p is 0 or 1 and the interval a point, which is as sure as that the next run is equal, too. Two sides of 3
+    runs of one distribution, whichever it is, come out so and different at most once in 32 times: 2 p³(1-p)³.
     """
     ns = (len(base), len(new))
     medians = float(np.median(base)), float(np.median(new))
-    plain = student.compare(_spread(base), _spread(new), level)
+    plain = student.compare(*_spreads(base, new), level)
     ratio, ratio_interval, p = _ratio(*medians), None, plain.p
     if base.min() > 0 and new.min() > 0:
-        log = student.compare(_spread(np.log(base)), _spread(np.log(new)), level)
+        log = student.compare(*_spreads(np.log(base), np.log(new)), level)
         ratio, p = math.exp(log.difference), log.p
         ratio_interval = _interval(log.difference, log.half_width, exponent=True)
     ends = _interval(plain.difference, plain.half_width)
-    return Estimate(*medians, ratio, ratio_interval, plain.difference, ends, p, FEW, *ns, "runs", level)
+    method = FEW if np.ptp(base) or np.ptp(new) else ALL_EQUAL
+    return Estimate(*medians, ratio, ratio_interval, plain.difference, ends, p, method, *ns, "runs", level)
 
 
-def _spread(values: NDArray[np.float64]) -> student.Side:
-    return student.Side(float(values.mean()), float(values.std(ddof=1)) / math.sqrt(len(values)), len(values) - 1)
+def _spreads(base: NDArray[np.float64], new: NDArray[np.float64]) -> tuple[student.Side, student.Side]:
+    """Return means with their errors. Where one side has no spread all of the error stands with the other, its own."""
+    sides = [student.Side(float(each.mean()), float(each.std(ddof=1)), len(each) - 1) for each in (base, new)]
+    part = math.sqrt(1 / len(base) + 1 / len(new))
+    parts = [part if np.ptp(other) == 0 else 1 / math.sqrt(len(each)) for each, other in ((base, new), (new, base))]
+    first, second = (side._replace(error=side.error * share) for side, share in zip(sides, parts, strict=True))
+    return first, second
 
 
 def from_means(base: Mean, new: Mean, level: float = LEVEL) -> Estimate:
