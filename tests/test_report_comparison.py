@@ -214,7 +214,7 @@ def test_equal_runs_have_no_interval_to_show_and_it_is_said_what_the_verdict_res
     first = samples.line(said, Verdict.ROSE, name="exits", primary=True)
     comparison = samples.comparison(headlines=(first,), sections=())
     (headline, *_) = comparison_words.headlines(comparison)
-    assert "(×3.00, all 3 and 3 runs equal on each side)" in headline
+    assert "3.00, all 3 and 3 runs equal on each side)" in headline
     assert any(
         "as sure as that the next run comes out equal" in text for text in comparison_footnotes.footnotes(comparison)
     )

@@ -181,7 +181,7 @@ class _Outcome:
             )
 
     def _tell(self, done: Done, series: Series) -> None:
-        from kvmtrace.recorder.shortfall import shortfalls
+        from kvmtrace.recorder.shortfall import NO_ROOM, shortfalls
 
         recorded, side = done.recorded, self._sides[done.side]
         tell(recorded.run, recorded.run.manifest.source.title)
@@ -191,6 +191,8 @@ class _Outcome:
             say("the VM ended first" if self._plan.pids else "the recorder ended before it was told to", "warning")
         if recorded.trouble:
             say(f"the recorder failed: {recorded.trouble}", "warning")
+        if recorded.was_full:
+            say(NO_ROOM, "warning")
         lacking = list(shortfalls(recorded.run.manifest, self._plan, done.vms, series.session.files))
         warn(text for text in lacking if text not in self._warned)
         self._warned.update(lacking)

@@ -72,7 +72,7 @@ class PipeBytes:
         self._waiting.register(self._fd, select.POLLIN)
         if stop is not None:
             self._waiting.register(stop, select.POLLIN)
-        _widen(self._fd)
+        widen(self._fd)
 
     @property
     def size(self) -> int:
@@ -213,7 +213,7 @@ class PipeSource(Source):
         return found
 
 
-def _widen(fd: int) -> None:
+def widen(fd: int) -> None:
     """Ask for a large pipe; a file or a socket is none, and a limit of the system is no trouble."""
     with suppress(OSError):
         fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)

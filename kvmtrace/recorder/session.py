@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from kvmtrace.errors import RecordingError, UsageError
+from kvmtrace.errors import InputError, RecordingError, UsageError
 from kvmtrace.formats import detect
-from kvmtrace.formats.growing import GrowingSource
-from kvmtrace.formats.perf_data import PerfDataRecording
-from kvmtrace.formats.source import open_source
+from kvmtrace.formats.opening import open_input
+from kvmtrace.formats.source import ReadOptions, open_source
+from kvmtrace.formats.spool import Spool
 from kvmtrace.ingesting import Order, store_contents
-from kvmtrace.recorder.perf import PerfOnPipe
+from kvmtrace.recorder.perf import PERF, PerfOnPipe, RecorderError
 from kvmtrace.recorder.trace_cmd import TraceCmdToFile
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class Recorded:
     ended: Ended
     ended_early: bool = False  # the recorder ended before it was told to: of a VM's processes, with the VM
     trouble: str | None = None  # what the recorder said where it failed
+    was_full: bool = False  # there was no room for what had not been decoded: the recorder had to wait
 
 
 class Stop:
@@ -143,19 +144,23 @@ class Session:
             return complete(manifest, label, watched.ended())
 
         order = Order(self.store, label, beside=beside)
-        run, code, said = (self._into_file if self.with_trace_cmd else self._on_the_fly)(name, order, watched)
+        run, code, said, was_full = (self._into_file if self.with_trace_cmd else self._on_the_fly)(name, order, watched)
         trouble = f"exit code {code} {said.strip()}".strip() if code else None
-        return Recorded(run, watched.ended(), watched.recorder_ended_early, trouble)
+        return Recorded(run, watched.ended(), watched.recorder_ended_early, trouble, was_full)
 
-    def _on_the_fly(self, name: str, order: Order, watched: _Watched) -> tuple[Ingested, int, str]:
-        # One job: what decodes takes CPU time from what is recorded.
-        with PerfOnPipe(self.plan) as perf, GrowingSource(perf.output, name) as source:
-            source.name = name
-            with watched.under(perf):
-                (run,) = store_contents([PerfDataRecording(source)], source, order)
-            return run, perf.wait(), perf.said
+    def _on_the_fly(self, name: str, order: Order, watched: _Watched) -> tuple[Ingested, int, str, bool]:
+        one_job = ReadOptions(jobs=1)  # what decodes takes CPU time from what is recorded
+        with PerfOnPipe(self.plan) as perf, Spool(perf.output) as spool:
+            try:
+                with watched.under(perf), open_input(name, one_job, stream=spool.output) as source:
+                    (run,) = store_contents(detect.read(source), source, order)
+            except InputError:
+                if code := perf.wait():
+                    raise RecorderError(PERF, perf.said, code) from None
+                raise
+            return run, perf.wait(), perf.said, spool.was_full
 
-    def _into_file(self, name: str, order: Order, watched: _Watched) -> tuple[Ingested, int, str]:
+    def _into_file(self, name: str, order: Order, watched: _Watched) -> tuple[Ingested, int, str, bool]:
         with tempfile.TemporaryDirectory(prefix="kvmtrace-") as folder:
             file = Path(folder) / "trace.dat"
             with TraceCmdToFile(self.plan, file, self.files) as trace_cmd:
@@ -167,7 +172,7 @@ class Session:
             with open_source(str(file)) as source:
                 source.name = name
                 run = store_contents(detect.read(source), source, order)[0]
-            return run, code, trace_cmd.said
+            return run, code, trace_cmd.said, False
 
 
 class _Watched:

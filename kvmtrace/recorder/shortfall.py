@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from kvmtrace.recorder.vms import Vm
     from kvmtrace.store.manifest import Lost, Manifest
 
+NO_ROOM = (
+    "there was no room for temporary files: perf had to wait until it was read, and lost events meanwhile; name a "
+    "folder with more room in $TMPDIR"
+)
 _LISTED = 8
 _MIB = 1 << 20
 _EXIT_EVENTS = frozenset({"kvm_exit", "kvm_guest_exit", "kvm_s390_sie_exit"})

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
 
 from kvmtrace.errors import KvmtraceError, UsageError
+from kvmtrace.formats.spool import Spool
 from kvmtrace.recorder.perf import PerfOnPipe, RecorderError
 from kvmtrace.recorder.witness import Witness
 
@@ -48,7 +49,7 @@ class OwnPerf:
 
     def __enter__(self) -> Self:
         self._perf = self._open.enter_context(PerfOnPipe(self._plan))
-        self.output: IO[bytes] = self._perf.output
+        self.output: IO[bytes] = self._open.enter_context(Spool(self._perf.output)).output
         kept = self._open.enter_context(tempfile.TemporaryFile()) if self._keep_output else None
         self._kept = kept
         self._thread.start()
