@@ -33,6 +33,9 @@ commands, answers = map(int, next(a for a in sys.argv if a.startswith("--control
 log(os.read(commands, 64).decode().strip())
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
 os.write(answers, b"ack\\n\\0")
+if mode == "vanishes":
+    sys.stderr.write("it is over\\n")
+    sys.exit(4)
 if mode == "interrupt":
     os.kill(os.getppid(), signal.SIGINT)
 if mode == "dies":

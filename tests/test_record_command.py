@@ -108,9 +108,9 @@ def test_two_commands_take_turns_and_end_in_a_verdict(
     assert record(*words) == ExitCode.OK
     out, err = capfd.readouterr()
     assert [word for word in perf.log() if word in "AB"] == ["A", "B"] * 3
-    assert out.startswith("exits per second fell from ")
+    assert out.startswith("exits per run fell from 201 to 101 ")
     assert "3 and 3 runs): " in out.splitlines()[0]
-    assert "again: kvmtrace compare record=old --against record=new" in err
+    assert "again: kvmtrace compare record=old --against record=new --per run --store " in err
     catalogue = Catalogue(tmp_path / "store")
     labels = [catalogue.label(m.run_id) for m in catalogue.manifests()]
     assert [label.label for label in labels] == ["old-1", "new-1", "old-2", "new-2", "old-3", "new-3"]
@@ -123,6 +123,74 @@ def test_numbers_go_on_where_a_label_was_recorded_before(perf: MadePerf, tmp_pat
         assert record("--repeat", "2", "true") == ExitCode.OK
     catalogue = Catalogue(tmp_path / "store")
     assert [catalogue.label(m.run_id).label for m in catalogue.manifests()] == ["true-1", "true-2", "true-3", "true-4"]
+
+
+def test_numbers_go_on_behind_the_highest_where_some_were_removed(perf: MadePerf, tmp_path: Path) -> None:
+    perf.hand_out(*map(exits, (5, 6, 7)))
+    assert record("--repeat", "2", "true") == ExitCode.OK
+    assert run(["runs", "rm", "true-1"]) == ExitCode.OK
+    assert record("--repeat", "1", "--label", "true-9", "true") == ExitCode.OK
+    perf.hand_out(exits(8), exits(9))
+    assert record("--repeat", "2", "true") == ExitCode.OK
+    catalogue = Catalogue(tmp_path / "store")
+    labels = [catalogue.label(m.run_id).label for m in catalogue.manifests()]
+    assert labels == ["true-2", "true-9", "true-10", "true-11"]
+
+
+def test_a_comparison_that_is_to_be_repeated_names_its_own_runs_only(
+    perf: MadePerf, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    perf.hand_out(*map(exits, (5, 6, 7, 8)))
+    words = ["--label", "a", "--", "true", "--against", "b", "--", "true"]
+    assert record(*words) == ExitCode.OK
+    capfd.readouterr()
+    assert record(*words) == ExitCode.OK
+    err = capfd.readouterr().err
+    assert "a run has the label a already: tell them apart by their ids; record=a means all" in err
+    runs = [manifest.run_id for manifest in Catalogue(tmp_path / "store").manifests()]
+    assert f"again: kvmtrace compare {runs[2]} --against {runs[3]} --per run" in err
+
+
+def test_rates_are_of_the_time_that_was_recorded(perf: MadePerf, tmp_path: Path) -> None:
+    perf.hand_out(exits(12, every_ns=10))
+    assert record("sleep", "0.1") == ExitCode.OK
+    (manifest,) = Catalogue(tmp_path / "store").manifests()
+    assert manifest.elapsed_ns is not None
+    assert manifest.elapsed_ns < 10_000
+    assert manifest.enabled_ns is not None
+    assert manifest.enabled_ns >= 100_000_000
+
+
+def test_a_store_that_cannot_be_written_is_said_before_anything_is_recorded(
+    perf: MadePerf, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert record("--store", str(tmp_path / "file/store"), "--", "echo", "ran") == ExitCode.BAD_INPUT
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", f"kvmtrace: error: {tmp_path}/file: expected the folder of a store, found a file\n")
+    assert not (perf.folder / "log").exists()
+
+
+def test_a_perf_that_dies_before_it_wrote_anything_is_quoted(perf: MadePerf, capfd: pytest.CaptureFixture[str]) -> None:
+    perf.behave("vanishes")
+    assert record("--", "true") == ExitCode.BAD_INPUT
+    assert "perf does not record (exit code 4): it is over" in capfd.readouterr().err
+
+
+def test_a_command_that_a_signal_ends_is_told_as_a_shell_does(
+    perf: MadePerf, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    perf.hand_out(exits(3))
+    assert record("--label", "x", "--", "sh", "-c", "kill -SEGV $$") == ExitCode.CHECK_FAILED
+    assert "sh ended with exit code 139" in capfd.readouterr().err
+    catalogue = Catalogue(tmp_path / "store")
+    assert catalogue.label(catalogue.manifests()[0].run_id).tags["exit_code"] == "139"
+
+
+def test_words_that_lack_their_dashes_are_pointed_at(perf: MadePerf, capfd: pytest.CaptureFixture[str]) -> None:
+    perf.hand_out(exits(3))
+    assert record("--label", "a", "true", "--against", "b", "true") == ExitCode.OK
+    assert "--against is a word of true here; as ours it is: --against LABEL -- COMMAND_B" in capfd.readouterr().err
 
 
 def test_a_run_whose_command_failed_is_kept_and_no_sample(perf: MadePerf, capfd: pytest.CaptureFixture[str]) -> None:
@@ -237,6 +305,12 @@ def test_trace_cmd_records_into_a_file_that_is_read_afterwards(
         (["--", "true", "--against", "b", "--"], "--against needs a command on either side"),
         (["--", "true", "--against", "true", "--", "false"], "both commands have the label 'true'"),
         (["--repeat", "2"], "--repeat needs a command"),
+        (["--repeat", "0", "true"], "Input should be greater than or equal to 1"),
+        (["--label", "", "true"], "--label: expected a label, found an empty one"),
+        (["--", "true", "--against", "", "--", "true"], "--against: expected a label, found an empty one"),
+        (["--", "a", "--against", "b", "--", "c", "--against", "d", "--", "e"], "--against is there twice"),
+        (["--", "true", "--against", "b\x1b[2J", "--", "true"], "expected a label or tag of printable characters"),
+        (["--", "/etc/passwd"], "/etc/passwd: cannot be started: Permission denied"),
         (["--", "no-such-program-at-all"], "no-such-program-at-all: cannot be started: No such file"),
         (["--vm", "4444", "true"], "there is no process 4444"),
         (["--fro", "exits", "true"], "no such option: --fro"),

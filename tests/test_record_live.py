@@ -44,8 +44,7 @@ def test_two_programs_that_make_vms_are_recorded_in_turn_and_end_in_a_verdict(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     few, many = ([sys.executable, SMALL_VM, str(times)] for times in (FEW, MANY))
-    # Per run of the program: what it does in a second is the machine's affair.
-    options = ["--store", str(tmp_path), "--label", "few", "--repeat", "3", "--per", "work=1/1"]
+    options = ["--store", str(tmp_path), "--label", "few", "--repeat", "3"]
     code = run(["record", *options, "--", *few, "--against", "many", "--", *many])
     out, err = capfd.readouterr()
     if "--control" in err or "--delay" in err:
@@ -66,4 +65,5 @@ def test_two_programs_that_make_vms_are_recorded_in_turn_and_end_in_a_verdict(
     if lost == [(0,)]:
         assert ports == [("few", 3 * FEW), ("many", 3 * MANY)]
         assert " rose from " in lines[6]
+        assert "per run" in lines[6]
         assert "3 and 3 runs" in lines[6]

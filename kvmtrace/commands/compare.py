@@ -37,7 +37,7 @@ def compare(
         typer.Option(
             "--per",
             metavar="WHAT",
-            help="Divide by second, guest-second, vcpu, an event, or work=N/M of base/new.",
+            help="Divide by second, guest-second, vcpu, run, an event, or work=N/M of base/new.",
         ),
     ] = "second",
     with_idle: Annotated[bool, typer.Option("--with-idle", help="Count the time of idle exits too.")] = False,

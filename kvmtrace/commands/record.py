@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from kvmtrace.recorder.host_files import HostFiles
     from kvmtrace.recorder.plan import Plan
     from kvmtrace.recorder.series import Commanded, Done, Series
+    from kvmtrace.store.catalogue import Catalogue
 
 CONTEXT = {"allow_interspersed_args": False}
 """Of the command line: what stands behind the first word that is no option belongs to COMMAND."""
 _MIB = 1 << 20
+_PER = "run"
+"""A program that is run twice does its work twice, however long that takes."""
 
 
 class Program(StrEnum):
@@ -66,7 +69,7 @@ def record(
     ] = None,
     per: Annotated[
         str, typer.Option("--per", metavar="WHAT", help="What the comparison divides by, as in `kvmtrace compare`.")
-    ] = "second",
+    ] = _PER,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be run, as a line for a shell, and do nothing.")
     ] = False,
@@ -75,9 +78,10 @@ def record(
     """Record KVM's events while COMMAND runs, and store the run with the settings of the host."""
     from kvmtrace.comparing.denominators import denominator
     from kvmtrace.recorder.host_files import HostFiles
-    from kvmtrace.recorder.series import Series, commanded
+    from kvmtrace.recorder.series import Series, commanded, lacks_dashes
     from kvmtrace.recorder.session import Session
     from kvmtrace.store.label import Label
+    from kvmtrace.store.writer import check_writable
 
     if against is not None:
         form = "kvmtrace record --label before -- COMMAND --against after -- COMMAND_B"
@@ -85,7 +89,10 @@ def record(
     compared_per = denominator(per)
     sides = commanded(command or [], label, repeat)
     tags = pairs(tag, "--tag")
-    Label(label, tags).check()
+    for side in sides:
+        Label(side.label, tags).check()
+    if lacks_dashes(command or []):
+        say(f"--against is a word of {sides[0].words[0]} here; as ours it is: --against LABEL -- COMMAND_B")
     files = HostFiles()
     planned = _planned(purpose, program, vm, files)
     if buffer is not None:
@@ -94,9 +101,10 @@ def record(
         _print(planned, program, sides)
         return
     _check_rights(program, files)
+    check_writable(store)
     facts = {"purpose": purpose, "recorder": _version(program)}
     session = Session(planned, store, files, program is Program.TRACE_CMD)
-    outcome = _Outcome(planned, sides, () if per == "second" else ("--per", per))
+    outcome = _Outcome(planned, sides, ("--per", per))
     outcome.of(Series(session, sides, repeat, tags, facts), compared_per)
 
 
@@ -166,6 +174,8 @@ class _Outcome:
             say("trace-cmd writes a file first: it is read once the recording has ended")
         if not self._sides[0].words:
             say("recording until Ctrl-C")
+        for label in series.taken:
+            say(f"a run has the label {label} already: tell them apart by their ids; record={label} means all")
         stop = Stop()
         for done in series.run(stop):
             self._done.append(done)
@@ -201,6 +211,7 @@ class _Outcome:
         """Compare all recordings of the one command with all of the other, but for those whose command failed."""
         from kvmtrace.comparing.lines import Options
         from kvmtrace.comparing.request import Request, answer
+        from kvmtrace.recorder.series import TAG
         from kvmtrace.report import comparison as words
         from kvmtrace.report import text
         from kvmtrace.store.connection import StoreConnection
@@ -219,6 +230,16 @@ class _Outcome:
         unicode = can_write("µ±\N{MULTIPLICATION SIGN}")
         laid_out = text.lay_out(words.document(comparison), terminal_width=terminal_width(), unicode=unicode)
         write_output(laid_out, None, force=False)
-        first, second = (side.label for side in self._sides)
-        again = ("kvmtrace", "compare", f"record={first}", "--against", f"record={second}", *self._per)
-        say(f"again: {shlex.join(again)}")
+        bases, news = (
+            _named(run_ids, f"{TAG}={side.label}", connection.catalogue)
+            for run_ids, side in zip((base, new), self._sides, strict=True)
+        )
+        against = [word for each in news for word in ("--against", each)]
+        store = [] if series.session.store == DEFAULT_STORE else ["--store", str(series.session.store)]
+        say(f"again: {shlex.join(['kvmtrace', 'compare', *bases, *against, *self._per, *store])}")
+
+
+def _named(run_ids: Sequence[str], tag: str, catalogue: Catalogue) -> Sequence[str]:
+    """Return what names these runs and no others: their tag, unless earlier recordings have it, too."""
+    tagged = {manifest.run_id for manifest in catalogue.tagged(tag)}
+    return [tag] if tagged == set(run_ids) else run_ids

@@ -32,21 +32,23 @@ class Denominator:
 
 PER_SECOND = Denominator("second", terms.Seconds())
 
+_NAMED = {
+    "second": PER_SECOND,
+    "guest-second": Denominator("second in the guest", _GUEST_SECONDS, guest_time=True),
+    "vcpu": Denominator("second of a vCPU", terms.Operation("*", terms.Seconds(), terms.Vcpus())),
+    "run": Denominator("run", terms.Number(1.0)),
+}
+
 
 def denominator(text: str) -> Denominator:
-    """Read `--per`: second, guest-second, vcpu, work=N/M, or an event. UsageError: it is none of them."""
-    match text:
-        case "second":
-            return PER_SECOND
-        case "guest-second":
-            return Denominator("second in the guest", _GUEST_SECONDS, guest_time=True)
-        case "vcpu":
-            return Denominator("second of a vCPU", terms.Operation("*", terms.Seconds(), terms.Vcpus()))
+    """Read `--per`: second, guest-second, vcpu, run, work=N/M, or an event. UsageError: it is none of them."""
+    if text in _NAMED:
+        return _NAMED[text]
     if text.startswith("work"):
         return _work(text)
     if not re.fullmatch(r"[\w:.-]+", text):
         raise UsageError(
-            f"--per: expected second, guest-second, vcpu, work=N/M or an event, found {text!r}",
+            f"--per: expected second, guest-second, vcpu, run, work=N/M or an event, found {text!r}",
             hint="--per kvm_inj_virq, or --per work=120000/118000: what base and new did",
         )
     if text.removeprefix("kvm:") == INJECTION:

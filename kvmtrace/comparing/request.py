@@ -94,7 +94,7 @@ def _check_event(name: str, manifests: Sequence[Manifest], runs: Sequence[RunDat
         near = get_close_matches(name, known, n=3, cutoff=0.4)
         raise UsageError(
             f"--per {name}: not recorded in any of the runs",
-            hint=f"nearest: {', '.join(near)}" if near else "second, guest-second, vcpu, work=N/M, or an event",
+            hint=f"nearest: {', '.join(near)}" if near else "second, guest-second, vcpu, run, work=N/M, or an event",
         )
 
 

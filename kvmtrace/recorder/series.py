@@ -5,8 +5,8 @@ Two commands take turns, A B A B …: a machine that warms up, fills its caches 
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ FAILED_TAG = "record_failed"
 """Tag that stands in its place where the command failed: such a run is kept, and is no sample of its side."""
 EXIT_CODE_TAG = "exit_code"
 _AGAINST = "--against"
+_NUMBERED = re.compile(r"(.+)-(\d+)", re.DOTALL)
 _FORM = "kvmtrace record --label before --repeat 6 -- COMMAND --against after -- COMMAND_B"
 
 
@@ -60,18 +61,29 @@ def commanded(words: Sequence[str], label: str | None, repeat: int) -> tuple[Com
     A command of several recordings gets the name of its program for a label where it has none. UsageError: what stands
     there is no such form, two commands have one label, or there is nothing to repeat.
     """
+    if label == "":
+        raise UsageError("--label: expected a label, found an empty one")
     first, second = _apart(list(words))
     if second is None:
         if repeat > 1 and not first:
             raise UsageError("--repeat needs a command to repeat", hint="kvmtrace record --repeat 6 -- COMMAND")
         return (Commanded(tuple(first), label or (_program(first) if repeat > 1 else None)),)
     name, against = second
-    if not first or not against or not name:
+    if not first or not against:
         raise UsageError("--against needs a command on either side", hint=_FORM)
+    if not name:
+        raise UsageError("--against: expected a label, found an empty one", hint=_FORM)
+    if _apart(against)[1] is not None:
+        raise UsageError("two commands are compared, and --against is there twice", hint=_FORM)
     sides = Commanded(tuple(first), label or _program(first)), Commanded(tuple(against), name)
     if sides[0].label == sides[1].label:
         raise UsageError(f"both commands have the label {name!r}", hint=f"--label names the first: {_FORM}")
     return sides
+
+
+def lacks_dashes(words: Sequence[str]) -> bool:
+    """Tell whether a command has the word --against, but not in the form that is ours."""
+    return _AGAINST in words and _apart(list(words))[1] is None
 
 
 def _apart(words: list[str]) -> tuple[list[str], tuple[str, list[str]] | None]:
@@ -100,11 +112,11 @@ class Series:
 
         Errors: as of `Session.record`.
         """
-        before = self._labels()
+        before = self._last_numbers()
         with stop.listening():
             for turn in range(self.repeat):
                 for side, command in enumerate(self.sides):
-                    yield self._one(command, side, before[command.label or ""] + turn, stop)
+                    yield self._one(command, side, before.get(command.label, 0) + turn, stop)
                     if stop.asked:
                         return
 
@@ -113,7 +125,7 @@ class Series:
         witness = Witness(self.session.files, facts)
 
         def complete(manifest: Manifest, label: Label, ended: Ended) -> tuple[Manifest, Label]:
-            return witness.tell(manifest), _tagged(label, command.label, ended)
+            return witness.tell(manifest, ended.enabled_ns), _tagged(label, command.label, ended)
 
         name = command.label
         if name is not None and self.repeat > 1:
@@ -121,14 +133,27 @@ class Series:
         recorded = self.session.record(command.words, Label(name, dict(self.tags)), stop, witness.look, complete)
         return Done(side, recorded, witness.vms)
 
-    def _labels(self) -> Counter[str]:
-        """Return how many recordings each label has in the store: numbers go on from there."""
-        try:
-            catalogue = Catalogue(self.session.store)
-        except StoreError:  # there is none yet
-            return Counter()
-        tags = [catalogue.label(m.run_id).tags for m in catalogue.manifests()]
-        return Counter(name for each in tags for key in (TAG, FAILED_TAG) if (name := each.get(key)) is not None)
+    @property
+    def taken(self) -> list[str]:
+        """The labels of these recordings that runs of the store have already; of several numbers go on."""
+        labels = set() if self.repeat > 1 else set(_labels(self.session.store))
+        return [side.label for side in self.sides if side.label is not None and side.label in labels]
+
+    def _last_numbers(self) -> dict[str | None, int]:
+        """Return the highest number behind each label in the store: numbers go on from there."""
+        last: dict[str | None, int] = {}
+        for match in filter(None, map(_NUMBERED.fullmatch, _labels(self.session.store))):
+            last[match[1]] = max(last.get(match[1], 0), int(match[2]))
+        return last
+
+
+def _labels(store: Path) -> list[str]:
+    """Return the labels in a store."""
+    try:
+        catalogue = Catalogue(store)
+    except StoreError:  # there is none yet
+        return []
+    return [label for m in catalogue.manifests() if (label := catalogue.label(m.run_id).label) is not None]
 
 
 def _tagged(label: Label, name: str | None, ended: Ended) -> Label:

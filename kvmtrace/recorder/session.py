@@ -11,6 +11,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ class Ended:
 
     exit_code: int | None = None  # of the command, as a shell tells it (128 + a signal's number); None: there was none
     interrupted: bool = False
+    enabled_ns: int | None = None  # from when the recorder recorded to when it was told to end; None: it ended itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,8 @@ class _Watched:
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
         self._is_over = False
+        self._enabled_at_ns = 0
+        self._enabled_ns: int | None = None
         self.recorder_ended_early = False
 
     @contextmanager
@@ -192,6 +196,7 @@ class _Watched:
         """Have the recorder record, start the command, and end the one with the other."""
         try:
             recorder.enable()
+            self._enabled_at_ns = time.monotonic_ns()
             self._look()
             self._process = _started(self._command) if self._command else None
             self._thread = threading.Thread(target=self._end, args=(recorder,), name="kvmtrace-recording", daemon=True)
@@ -212,13 +217,15 @@ class _Watched:
         if self._thread is not None:
             self._thread.join()
         code = None if self._process is None else self._process.wait()
-        return Ended(128 - code if code is not None and code < 0 else code, self._stop.asked)
+        enabled_ns = None if self.recorder_ended_early else self._enabled_ns
+        return Ended(128 - code if code is not None and code < 0 else code, self._stop.asked, enabled_ns)
 
     def _end(self, recorder: Recorder) -> None:
         self._stop.wait_for(self._process, self._look)
         self._look()
         self._is_over = True
         self.recorder_ended_early |= recorder.has_ended()
+        self._enabled_ns = time.monotonic_ns() - self._enabled_at_ns
         recorder.stop()
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()  # as perf does with the command of a recording that is interrupted

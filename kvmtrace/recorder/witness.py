@@ -38,9 +38,14 @@ class Witness:
         """The VMs that were seen, by process."""
         return tuple(self._vms[pid] for pid in sorted(self._vms))
 
-    def tell(self, manifest: Manifest) -> Manifest:
-        """Return a manifest with what was seen."""
-        return replace(manifest, environment=self._facts, vms=_recorded(self.vms))
+    def tell(self, manifest: Manifest, enabled_ns: int | None) -> Manifest:
+        """Return a manifest with what was seen, and how long events were enabled, at least from the first to the last.
+
+        Rates are of that time: a VM that ran for a moment of it has few exits a second.
+        """
+        if enabled_ns is not None:
+            enabled_ns = max(enabled_ns, manifest.elapsed_ns or 0)
+        return replace(manifest, enabled_ns=enabled_ns, environment=self._facts, vms=_recorded(self.vms))
 
 
 def _recorded(vms: Iterable[Vm]) -> tuple[RecordedVm, ...]:

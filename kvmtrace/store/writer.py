@@ -74,6 +74,16 @@ class _Table:
                 self.file.close()
 
 
+def check_writable(store: Path) -> None:
+    """StoreError: nobody could write a run there, which is better known before one is made. Writes nothing."""
+    places = (runs_folder(store), store, *store.absolute().parents)
+    place = next(place for place in places if os.path.lexists(place))
+    if not place.is_dir():
+        raise StoreError(f"{place}: expected the folder of a store, found a file")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise StoreError(f"{place}: a store cannot be written there by this user")
+
+
 class RunWriter:
     """A run in the making. With several `jobs` its tables are encoded and written by a thread beside the caller's.
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
@@ -41,7 +43,8 @@ class OwnPerf:
         self._plan = plan
         self._command = command
         self._keep_output = keep_output
-        self._witness = Witness(files, {"purpose": plan.purpose, "command": " ".join(command) or None})
+        self._witness = Witness(files, {"purpose": plan.purpose, "command": shlex.join(command) or None})
+        self._enabled_ns: int | None = None  # None: it ended itself
         self._over = threading.Event()
         self._trouble: KvmtraceError | None = None
         self._thread = threading.Thread(target=self._run, name="kvmtrace-watch-perf", daemon=True)
@@ -81,13 +84,16 @@ class OwnPerf:
     def beside(self, manifest: Manifest, label: Label) -> tuple[Manifest, Label]:
         """Add to the manifest what was seen of the host meanwhile."""
         self._witness.look()
-        return self._witness.tell(manifest), label
+        return self._witness.tell(manifest, self._enabled_ns), label
 
     def _run(self) -> None:
         try:
             self._perf.enable()
+            enabled_at_ns = time.monotonic_ns()
             self._witness.look()
             self._keep_on()
+            if not self._perf.has_ended():
+                self._enabled_ns = time.monotonic_ns() - enabled_at_ns
         except KvmtraceError as error:
             self._trouble = error
         self._perf.stop()
