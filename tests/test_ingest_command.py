@@ -22,6 +22,8 @@ from trace_dat_pages import PageWriter
 
 from benchmarks.recording_builder import format_text
 from kvmtrace.cli import run as run_program
+from kvmtrace.commands.ingest import _bar
+from kvmtrace.formats.pipes import UNKNOWN_SIZE
 from kvmtrace.ingesting import ingest as read
 from kvmtrace.store.catalogue import Catalogue
 from kvmtrace.store.connection import StoreConnection
@@ -398,6 +400,18 @@ def test_a_terminal_sees_progress_with_the_rate_and_the_time_left_and_standard_o
     assert re.fullmatch(rb"[0-9a-f]{16}\n", done.stdout)
     os.close(ours)
     os.close(theirs)
+
+
+def test_of_a_pipe_only_what_came_and_the_rate_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    monkeypatch.setattr(shown, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", shown)
+    with _bar("-") as progress:
+        assert progress is not None
+        progress(5_000_000, UNKNOWN_SIZE)
+        progress(9_000_000, 9_000_000)
+    assert "%" not in shown.getvalue()
+    assert re.search(r"- 9\.0 MB, [\d,]+ MB/s", shown.getvalue())
 
 
 MAIL = ROOT / "tests" / "data" / "perf-stat" / "mail-pv-eoi.txt"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+ENTERED_ALTERNATE_SCREEN = "\x1b[?1049h"
 LEFT_ALTERNATE_SCREEN = "\x1b[?1049l"
 CURSOR_SHOWN = "\x1b[?25h"
 
@@ -41,10 +41,27 @@ def test_q_leaves_restores_the_terminal_and_stores_what_was_read(terminal: Termi
     assert run_ids(tmp_path)[0] in behind
 
 
+def test_ctrl_z_leaves_the_screen_and_all_is_there_again_when_it_goes_on(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.feed(of_pipe() + 2 * ROUND)
+    terminal.wait_for("interrupt")
+    for _ in range(2):
+        terminal.press("\x1a")
+        came = terminal.wait_for("[stopped]")
+        assert LEFT_ALTERNATE_SCREEN in came
+        assert CURSOR_SHOWN in came
+        assert terminal.settings() == terminal.before
+        terminal.press("\n")
+        assert ENTERED_ALTERNATE_SCREEN in terminal.wait_for("interrupt")
+    terminal.press("q")
+    assert terminal.ended() == 0
+    assert terminal.settings() == terminal.before
+    assert len(run_ids(tmp_path)) == 1
+
+
 def test_ctrl_c_does_as_q_does(terminal: Terminal, tmp_path: Path) -> None:
     terminal.feed(of_pipe() + 2 * ROUND)
     terminal.wait_for("interrupt")
-    terminal.signal(signal.SIGINT)
+    terminal.press("\x03")
     assert terminal.ended() == 0
     assert terminal.settings() == terminal.before
     assert len(run_ids(tmp_path)) == 1

@@ -20,6 +20,25 @@ ROOT = __file__.rsplit("/", 2)[0]
 _PATIENCE_S = 20.0
 
 
+_JOBS = """
+import os, signal, subprocess, sys
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+terminal = os.open("/dev/tty", os.O_RDWR)
+job = subprocess.Popen(sys.argv[1:], process_group=0)
+os.tcsetpgrp(terminal, job.pid)
+while True:
+    status = os.waitpid(job.pid, os.WUNTRACED)[1]
+    os.tcsetpgrp(terminal, os.getpgrp())
+    if not os.WIFSTOPPED(status):
+        sys.exit(os.waitstatus_to_exitcode(status))
+    os.write(terminal, b"[stopped]")
+    os.read(terminal, 1)
+    os.tcsetpgrp(terminal, job.pid)
+    os.killpg(job.pid, signal.SIGCONT)
+"""
+"""What a shell does for its jobs: says that one is stopped, and has it go on where a line comes."""
+
+
 class Terminal:
     """Runs kvmtrace with arguments; what it shows is read until something is seen."""
 
@@ -37,7 +56,7 @@ class Terminal:
             fcntl.ioctl(1, termios.TIOCSWINSZ, size)
             os.execvpe(  # noqa: S606 - this very program
                 sys.executable,
-                [sys.executable, "-m", "kvmtrace", *arguments],
+                [sys.executable, "-c", _JOBS, sys.executable, "-m", "kvmtrace", *arguments],
                 {
                     "PATH": os.environ["PATH"],
                     "PYTHONPATH": ROOT,
@@ -62,9 +81,6 @@ class Terminal:
 
     def press(self, keys: str) -> None:
         os.write(self._pty, keys.encode())
-
-    def signal(self, number: int) -> None:
-        os.kill(self._pid, number)
 
     def wait_for(self, text: str) -> str:
         """Read what is shown until it holds `text`, and return what came; AssertionError: it never does."""

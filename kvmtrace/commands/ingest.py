@@ -136,17 +136,23 @@ def _say_error(error: KvmtraceError) -> None:
 
 @contextmanager
 def _bar(file: str) -> Iterator[Progress | None]:
-    """Give a progress bar with the rate and the time that is left, on a terminal only."""
+    """Give a progress bar with the rate and the time that is left, on a terminal only; of a pipe only how much came."""
     if not sys.stderr.isatty():
         yield None
         return
+    from kvmtrace.formats.pipes import UNKNOWN_SIZE
+
     start = time.monotonic()
-    with typer.progressbar(length=1, label=printable(file), file=sys.stderr, show_eta=True) as bar:
+    made = typer.progressbar(length=1, label=printable(file), file=sys.stderr, show_eta=True)
+    made.length = None  # until somebody tells it
+    with made as bar:
 
         def progress(read: int, size: int) -> None:
-            bar.length = max(size, 1)
+            is_known = size < UNKNOWN_SIZE and not (bar.length is None and bar.pos)
+            bar.length = max(size, 1) if is_known else None
+            came = "" if is_known else f" {read / 1e6:,.1f} MB,"
             rate = read / 1e6 / max(time.monotonic() - start, 1e-3)
-            bar.label = f"{printable(file)} {rate:,.0f} MB/s"
+            bar.label = f"{printable(file)}{came} {rate:,.0f} MB/s"
             bar.update(read - bar.pos)
 
         yield progress

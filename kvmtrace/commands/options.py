@@ -20,6 +20,10 @@ OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE, not to standard output.")
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite FILE.")]
+BufferOption = Annotated[
+    int | None,
+    typer.Option("--buffer", metavar="MIB", min=1, max=1024, help="Room for events on each CPU, a power of two."),
+]
 TagOption = Annotated[list[str] | None, typer.Option("--tag", metavar="K=V", help="Tag of the run; repeatable.")]
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kvmtrace.commands.options import DEFAULT_STORE, StoreOption, TagOption, pairs
+from kvmtrace.commands.options import DEFAULT_STORE, BufferOption, StoreOption, TagOption, pairs
 from kvmtrace.commands.output import can_write, say, terminal_width, warn, write_output
 from kvmtrace.commands.stored import tell
 from kvmtrace.errors import CheckFailedError, UsageError
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 CONTEXT = {"allow_interspersed_args": False}
 """Of the command line: what stands behind the first word that is no option belongs to COMMAND."""
-_MIB = 1 << 20
 _PER = "run"
 """A program that is run twice does its work twice, however long that takes."""
 
@@ -55,10 +53,7 @@ def record(
     ] = None,
     purpose: Annotated[Purpose, typer.Option("--for", help="What the recording is for.")] = Purpose.EXITS,
     program: Annotated[Program, typer.Option("--with", help="What records.")] = Program.PERF,
-    buffer: Annotated[
-        int | None,
-        typer.Option("--buffer", metavar="MIB", min=1, max=1024, help="Room for events on each CPU, a power of two."),
-    ] = None,
+    buffer: BufferOption = None,
     against: Annotated[
         str | None,
         typer.Option(
@@ -94,9 +89,7 @@ def record(
     if lacks_dashes(command or []):
         say(f"--against is a word of {sides[0].words[0]} here; as ours it is: --against LABEL -- COMMAND_B")
     files = HostFiles()
-    planned = _planned(purpose, program, vm, files)
-    if buffer is not None:
-        planned = replace(planned, buffer_bytes=1 << (buffer * _MIB - 1).bit_length())
+    planned = _planned(purpose, program, vm, files).with_buffer(buffer)
     if dry_run:
         _print(planned, program, sides)
         return

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.core import TyperCommand
 
-from kvmtrace.commands.options import DEFAULT_STORE, StoreOption, TagOption, pairs
-from kvmtrace.commands.output import can_write, say
+from kvmtrace.commands.options import DEFAULT_STORE, BufferOption, StoreOption, TagOption, pairs
+from kvmtrace.commands.output import can_write, say, warn
 from kvmtrace.commands.stored import tell
 from kvmtrace.errors import UsageError
 from kvmtrace.exit_keys import By
@@ -62,6 +62,7 @@ def watch(
         str | None, typer.Option("--vm", metavar="PID", help="Record one VM alone: its VMM's process, or its name.")
     ] = None,
     purpose: Annotated[Purpose | None, typer.Option("--for", help="What perf is started for. [default: exits]")] = None,
+    buffer: BufferOption = None,
     store: StoreOption = DEFAULT_STORE,
     label: Annotated[str | None, typer.Option("--label", help="Name for the run, instead of its id.")] = None,
     tag: TagOption = None,
@@ -72,13 +73,16 @@ def watch(
     from kvmtrace.formats.source import ReadOptions
     from kvmtrace.ingesting import DEFAULT_JOBS
     from kvmtrace.store.label import Label
+    from kvmtrace.store.writer import check_writable
     from kvmtrace.watch.session import Wishes
     from kvmtrace.watch.session import watch as look_on
     from kvmtrace.watch.table import View
 
     command: list[str] = context.meta.get(_COMMAND, [])
-    if recording is not None and (command or vm is not None or purpose is not None):
-        raise UsageError("--vm, --for and a command are for a recording that is made now: give no RECORDING with them")
+    if recording is not None and (command or (vm, purpose, buffer) != (None, None, None)):
+        raise UsageError(
+            "--vm, --for, --buffer and a command are for a recording that is made now: give no RECORDING with them"
+        )
     if _COMMAND in context.meta and not command:
         raise UsageError("expected a command behind --")
     view = View(tuple(dict.fromkeys(by or [By.REASON])))
@@ -88,13 +92,18 @@ def watch(
     named.check()
     own: AbstractContextManager[OwnPerf | None] = nullcontext()
     if recording is None:
-        own = _perf(purpose or Purpose.EXITS, vm, command, keep_output=on_terminal)
+        check_writable(store)
+        own = _perf(purpose or Purpose.EXITS, vm, buffer, command, keep_output=on_terminal)
     with own as perf:
         watched = look_on(recording or "-", store, named, wishes, ReadOptions(DEFAULT_JOBS), perf)
     _tell(watched, recording or "perf", None if perf is None else perf.exit_code, command)
+    if perf is not None:
+        warn(text for run in watched.runs for text in perf.shortfalls(run.manifest))
 
 
-def _perf(purpose: Purpose, vm: str | None, command: Sequence[str], *, keep_output: bool) -> OwnPerf:
+def _perf(
+    purpose: Purpose, vm: str | None, buffer: int | None, command: Sequence[str], *, keep_output: bool
+) -> OwnPerf:
     """Return perf, to be started. RecordingError: a right or the tracepoints are missing. UsageError: no such VM."""
     from shutil import which
 
@@ -109,7 +118,9 @@ def _perf(purpose: Purpose, vm: str | None, command: Sequence[str], *, keep_outp
     rights.check_program("perf")
     rights.check_tracepoints(files)
     rights.check_perf_rights(files)
-    planned = plan(purpose, os.uname().machine, files, None if vm is None else rights.find_vm(vm, files))
+    planned = plan(purpose, os.uname().machine, files, None if vm is None else rights.find_vm(vm, files)).with_buffer(
+        buffer
+    )
     for note in planned.notes:
         say(note)
     return OwnPerf(planned, files, command, keep_output=keep_output)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,10 @@ class Plan:
     pids: tuple[int, ...] = ()  # whose threads, and those that they start, are followed; none: all CPUs
     tids: tuple[int, ...] = ()  # the threads that these processes have now
     notes: tuple[str, ...] = ()  # what is done that a user may not expect
+
+    def with_buffer(self, mib: int | None) -> Plan:
+        """Return the plan with so much room for each CPU, rounded up to a power of two; None: as it is."""
+        return self if mib is None else replace(self, buffer_bytes=1 << ((mib << 20) - 1).bit_length())
 
 
 def plan(purpose: Purpose, machine: str, files: HostFiles, vm: Vm | None = None) -> Plan:

@@ -20,6 +20,7 @@ NO_ROOM = (
 )
 _LISTED = 8
 _MIB = 1 << 20
+_MOST_MIB = 1024  # that --buffer takes
 _EXIT_EVENTS = frozenset({"kvm_exit", "kvm_guest_exit", "kvm_s390_sie_exit"})
 
 
@@ -47,9 +48,9 @@ def _lost(manifest: Manifest, plan: Plan) -> str:
         f"{events:,} events" if events else f"an unknown number of events, {sum(lost.records for lost in rows):,} times"
     )
     share = f" ({events / (events + stored):.1%} of all)" if events else ""
-    return (
-        f"lost {count}{share}{_on_cpus(rows)}{_when(rows, manifest)}, as {teller} says; which ones is not told. "
-        f"Try {' or '.join(_remedies(plan))}"
+    remedies = " or ".join(_remedies(plan))
+    return f"lost {count}{share}{_on_cpus(rows)}{_when(rows, manifest)}, as {teller} says; which ones is not told" + (
+        f". Try {remedies}" if remedies else ""
     )
 
 
@@ -72,7 +73,9 @@ def _when(rows: Sequence[Lost], manifest: Manifest) -> str:
 
 
 def _remedies(plan: Plan) -> Iterator[str]:
-    yield f"--buffer {plan.buffer_bytes * 4 // _MIB or 1} (MiB for each CPU, now {plan.buffer_bytes / _MIB:g})"
+    mib = min(plan.buffer_bytes * 4 // _MIB or 1, _MOST_MIB)
+    if mib << 20 > plan.buffer_bytes:
+        yield f"--buffer {mib} (MiB for each CPU, now {plan.buffer_bytes / _MIB:g})"
     if plan.purpose is not Purpose.EXITS:
         yield "fewer events (--for exits)"
     if not plan.pids:

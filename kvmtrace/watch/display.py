@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING, Self
@@ -16,7 +18,7 @@ from kvmtrace.watch.table import SORT_HEADINGS, Sort, View, headline, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
+    from types import FrameType, TracebackType
 
     from rich.console import RenderableType
 
@@ -40,7 +42,11 @@ _HELP = (
 
 
 class Display:
-    """Shows what an onlooker sees, in a thread of its own, until it is closed; `leave` is called where q is pressed."""
+    """Shows what an onlooker sees, in a thread of its own, until it is closed; `leave` is called where q is pressed.
+
+    Ctrl-Z comes as a signal to the main thread, which may hold what this thread waits for, so neither waits for the
+    other: the signal asks this thread to leave the screen; that sends the signal again, which then stops the program.
+    """
 
     def __init__(
         self, onlooker: Onlooker, view: View, leave: Callable[[], None], console: Console | None = None
@@ -53,12 +59,16 @@ class Display:
         self._console = console or Console()
         self._keyboard = Keyboard()
         self._over = threading.Event()
+        self._asked_away = False
+        self._is_away = False  # the terminal is as it was before
+        self._back = threading.Event()
         self._trouble: BaseException | None = None
         self._newest: tuple[int, float] = (-1, time.monotonic())  # events so far, and since when it is so many
         self._thread = threading.Thread(target=self._run, name="kvmtrace-display", daemon=True)
 
     def __enter__(self) -> Self:
-        self._keyboard.__enter__()
+        self._keyboard.take()
+        self._before = signal.signal(signal.SIGTSTP, self._stop)
         self._thread.start()
         return self
 
@@ -66,9 +76,11 @@ class Display:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
+        self._back.set()
         self._keyboard.wake()
         self._thread.join()
-        self._keyboard.__exit__(kind, error, trace)
+        signal.signal(signal.SIGTSTP, self._before)
+        self._keyboard.close()
         if error is None and self._trouble is not None:
             raise self._trouble
 
@@ -107,16 +119,42 @@ class Display:
 
     def _run(self) -> None:
         try:
-            with Live(console=self._console, screen=True, auto_refresh=False, transient=True) as live:
-                while not self._over.is_set():
-                    if not self.held:
-                        live.update(self.renderable(), refresh=True)
-                    if not all(map(self.press, self._keyboard.wait(_EVERY_S))):
-                        break
+            while not self._show():
+                self._stay_away()
         except BaseException as error:  # noqa: BLE001 - raised again by who closes this; the recording goes on
             self._trouble = error
         if not self._over.is_set():
             self._leave()
+
+    def _show(self) -> bool:
+        """Show until it is over, and return True, or until it is to leave the screen for a while."""
+        with Live(console=self._console, screen=True, auto_refresh=False, transient=True) as live:
+            while not (self._over.is_set() or self._asked_away):
+                if not self.held:
+                    live.update(self.renderable(), refresh=True)
+                if not all(map(self.press, self._keyboard.wait(_EVERY_S))):
+                    return True
+        return self._over.is_set()
+
+    def _stay_away(self) -> None:
+        """Have the program stopped, the terminal being as it was, and return when it goes on."""
+        self._keyboard.give_back()
+        self._is_away = True
+        os.kill(os.getpid(), signal.SIGTSTP)
+        self._back.wait()
+        self._back.clear()
+        self._is_away = self._asked_away = False
+        self._keyboard.take()
+
+    def _stop(self, number: int, _frame: FrameType | None) -> None:
+        if not self._is_away:
+            self._asked_away = True
+            self._keyboard.wake()
+            return
+        signal.signal(number, signal.SIG_DFL)
+        signal.pthread_kill(threading.get_ident(), number)  # here it stops, unless nobody could have it go on
+        signal.signal(number, self._stop)
+        self._back.set()
 
 
 def _grid(shown: Table, view: View) -> RichTable:

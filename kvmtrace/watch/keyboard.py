@@ -46,10 +46,20 @@ class Keyboard:
         self._awake, self._wake = os.pipe()
 
     def __enter__(self) -> Self:
+        self.take()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def take(self) -> None:
+        """Have the terminal give each key at once."""
         try:
             file = os.open(self._terminal, os.O_RDWR | os.O_NOCTTY)
         except OSError:
-            return self
+            return
         try:
             self._before = termios.tcgetattr(file)
             tty.setcbreak(file)
@@ -57,14 +67,17 @@ class Keyboard:
             os.close(file)
         else:
             self._file = file
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def give_back(self) -> None:
+        """Let the terminal be as it was before."""
         if self._file is not None:
             termios.tcsetattr(self._file, termios.TCSADRAIN, self._before)  # type: ignore[arg-type]
             os.close(self._file)
+            self._file = None
+
+    def close(self) -> None:
+        """Give the terminal back for good."""
+        self.give_back()
         os.close(self._awake)
         os.close(self._wake)
 

@@ -15,10 +15,11 @@ from typing import IO, TYPE_CHECKING, Self
 from kvmtrace.errors import KvmtraceError, UsageError
 from kvmtrace.formats.spool import Spool
 from kvmtrace.recorder.perf import PerfOnPipe, RecorderError
+from kvmtrace.recorder.shortfall import NO_ROOM, shortfalls
 from kvmtrace.recorder.witness import Witness
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
     from kvmtrace.recorder.host_files import HostFiles
@@ -43,6 +44,7 @@ class OwnPerf:
         self._plan = plan
         self._command = command
         self._keep_output = keep_output
+        self._files = files
         self._witness = Witness(files, {"purpose": plan.purpose, "command": shlex.join(command) or None})
         self._enabled_ns: int | None = None  # None: it ended itself
         self._over = threading.Event()
@@ -52,7 +54,8 @@ class OwnPerf:
 
     def __enter__(self) -> Self:
         self._perf = self._open.enter_context(PerfOnPipe(self._plan))
-        self.output: IO[bytes] = self._open.enter_context(Spool(self._perf.output)).output
+        self._spool = self._open.enter_context(Spool(self._perf.output))
+        self.output: IO[bytes] = self._spool.output
         kept = self._open.enter_context(tempfile.TemporaryFile()) if self._keep_output else None
         self._kept = kept
         self._thread.start()
@@ -85,6 +88,12 @@ class OwnPerf:
         """Add to the manifest what was seen of the host meanwhile."""
         self._witness.look()
         return self._witness.tell(manifest, self._enabled_ns), label
+
+    def shortfalls(self, manifest: Manifest) -> Iterator[str]:
+        """Yield what is missing in the run of it, as `kvmtrace record` says it."""
+        if self._spool.was_full:
+            yield NO_ROOM
+        yield from shortfalls(manifest, self._plan, self._witness.vms, self._files)
 
     def _run(self) -> None:
         try:
