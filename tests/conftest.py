@@ -6,6 +6,7 @@ import pytest
 from browser import chromium  # noqa: F401 - a fixture
 from hypothesis import settings
 from ingested import IngestedRecordings
+from made_recorders import host, perf  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
     from pathlib import Path

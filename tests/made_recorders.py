@@ -5,16 +5,21 @@ What happens is written to a log, a line each, so that a test sees the order. No
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+from made_hosts import MadeHost, three_vms
 from made_runs import MSR, NPF, KvmRecording
+
+from kvmtrace.recorder.host_files import HostFiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-_PERF = """#!{python}
+_PERF = """#!{python} -IS
 import os, signal, sys
 folder = {folder!r}
 def log(text):
@@ -50,7 +55,7 @@ os.remove(folder + "/" + taken)
 sys.exit(3 if mode == "dies" else 0)
 """
 
-_TRACE_CMD = """#!{python}
+_TRACE_CMD = """#!{python} -IS
 import os, shutil, signal, sys
 folder, events = {folder!r}, {events!r}
 if "-v" in sys.argv:
@@ -93,8 +98,12 @@ class MadePerf:
     def hand_out(self, *recordings: KvmRecording) -> None:
         """Add what the next recordings are to be."""
         for recording in recordings:
-            recording.write(self.folder / f"{self._made:03}.data", "pipe")
-            self._made += 1
+            self.hand_out_content(recording.write(self.folder / "made", "pipe").read_bytes())
+
+    def hand_out_content(self, content: bytes) -> None:
+        """Add what a perf of another machine wrote to a pipe."""
+        (self.folder / f"{self._made:03}.data").write_bytes(content)
+        self._made += 1
 
     def log(self) -> list[str]:
         """Return what happened."""
@@ -124,3 +133,25 @@ def exits(n: int, *, every_ns: int = 1_000_000, lost: int = 0) -> KvmRecording:
 def writing(path: Path, word: str, code: int = 0) -> Sequence[str]:
     """Return a command that adds a word to a file and ends with `code`."""
     return ["sh", "-c", f'echo "$0" >> "$1"; exit {code}', word, str(path)]
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MadeHost:
+    """Make the machine that is recorded an x86 host with three VMs, whose user may do everything."""
+    (tmp_path / "host").mkdir()
+    made = three_vms(tmp_path / "host")
+    made.write(
+        {"proc/sys/kernel/perf_event_paranoid": "-1", "dev/kvm": "", "sys/module/kvm/parameters/halt_poll_ns": "7"}
+    )
+    monkeypatch.setattr("kvmtrace.recorder.host_files.HostFiles", lambda: HostFiles(made.root))
+    return made
+
+
+@pytest.fixture
+def perf(tmp_path: Path, host: MadeHost, monkeypatch: pytest.MonkeyPatch) -> MadePerf:
+    """Return a perf that comes before all others, and records into a store of its own."""
+    made = MadePerf(tmp_path / "bin")
+    assert host.root.is_dir()
+    monkeypatch.setenv("PATH", f"{made.folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("KVMTRACE_STORE", str(tmp_path / "store"))
+    return made

@@ -8,39 +8,18 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from made_hosts import MadeHost, three_vms
 from made_recorders import MadePerf, exits, writing
 from made_runs import KvmRecording
 
 from kvmtrace.cli import run
 from kvmtrace.errors import ExitCode
-from kvmtrace.recorder.host_files import HostFiles
 from kvmtrace.store.catalogue import Catalogue
 from kvmtrace.store.connection import StoreConnection
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-
-@pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MadeHost:
-    """Make the machine that is recorded an x86 host with three VMs, whose user may do everything."""
-    (tmp_path / "host").mkdir()
-    made = three_vms(tmp_path / "host")
-    made.write(
-        {"proc/sys/kernel/perf_event_paranoid": "-1", "dev/kvm": "", "sys/module/kvm/parameters/halt_poll_ns": "7"}
-    )
-    monkeypatch.setattr("kvmtrace.recorder.host_files.HostFiles", lambda: HostFiles(made.root))
-    return made
-
-
-@pytest.fixture
-def perf(tmp_path: Path, host: MadeHost, monkeypatch: pytest.MonkeyPatch) -> MadePerf:
-    made = MadePerf(tmp_path / "bin")
-    assert host.root.is_dir()
-    monkeypatch.setenv("PATH", f"{made.folder}:{os.environ['PATH']}")
-    monkeypatch.setenv("KVMTRACE_STORE", str(tmp_path / "store"))
-    return made
+    from made_hosts import MadeHost
 
 
 def record(*words: str) -> int:

@@ -8,6 +8,7 @@ a pipe is its standard output, which its child would lose.
 from __future__ import annotations
 
 import os
+import select
 import shlex
 import signal
 import subprocess
@@ -95,6 +96,7 @@ class PerfOnPipe:
             os.close(answers)
         self.output = cast("IO[bytes]", self._process.stdout)
         self._told_to_stop = False
+        self._asked_to_flush = False
         self._said = bytearray()
         self._listening = threading.Thread(target=self._listen, name="kvmtrace-perf-says", daemon=True)
         self._listening.start()
@@ -122,8 +124,17 @@ class PerfOnPipe:
         self._tell(b"enable\n")
 
     def flush(self) -> None:
-        """Have perf write what it has recorded so far: it waits for half a buffer otherwise (perf 5.11)."""
-        self._tell(b"ping\n")
+        """Ask perf to write what it has recorded so far: it waits for half a buffer otherwise.
+
+        Nobody waits for it: before perf 5.11 it does not answer, and is asked once.
+        """
+        if self._asked_to_flush:
+            if not select.select([self._answers], [], [], 0)[0]:
+                return
+            os.read(self._answers, 64)
+        self._asked_to_flush = True
+        with suppress(BrokenPipeError):  # it has ended
+            os.write(self._commands, b"ping\n")
 
     def stop(self) -> None:
         """Have perf write the rest and end."""

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Self
 
 from kvmtrace.errors import KvmtraceError, UsageError
 from kvmtrace.formats.spool import Spool
-from kvmtrace.recorder.perf import PerfOnPipe, RecorderError
+from kvmtrace.recorder.perf import PERF, PerfOnPipe, RecorderError
 from kvmtrace.recorder.shortfall import NO_ROOM, shortfalls
 from kvmtrace.recorder.witness import Witness
 
@@ -47,6 +47,7 @@ class OwnPerf:
         self._files = files
         self._witness = Witness(files, {"purpose": plan.purpose, "command": shlex.join(command) or None})
         self._enabled_ns: int | None = None  # None: it ended itself
+        self._code = 0  # of perf
         self._over = threading.Event()
         self._trouble: KvmtraceError | None = None
         self._thread = threading.Thread(target=self._run, name="kvmtrace-watch-perf", daemon=True)
@@ -84,6 +85,12 @@ class OwnPerf:
         if self._trouble is not None:
             raise self._trouble
 
+    def check_began(self) -> None:
+        """Raise what went wrong where nothing can be read: as `check`, or perf failed before it wrote anything."""
+        self.check()
+        if self._code:
+            raise RecorderError(PERF, self._perf.said, self._code)
+
     def beside(self, manifest: Manifest, label: Label) -> tuple[Manifest, Label]:
         """Add to the manifest what was seen of the host meanwhile."""
         self._witness.look()
@@ -91,6 +98,8 @@ class OwnPerf:
 
     def shortfalls(self, manifest: Manifest) -> Iterator[str]:
         """Yield what is missing in the run of it, as `kvmtrace record` says it."""
+        if self._code:
+            yield f"the recorder failed: exit code {self._code} {self._perf.said.strip()}"
         if self._spool.was_full:
             yield NO_ROOM
         yield from shortfalls(manifest, self._plan, self._witness.vms, self._files)
@@ -106,6 +115,7 @@ class OwnPerf:
         except KvmtraceError as error:
             self._trouble = error
         self._perf.stop()
+        self._code = self._perf.wait()
 
     def _keep_on(self) -> None:
         command = self._started() if self._command else None
@@ -115,8 +125,6 @@ class OwnPerf:
                 if command is not None and command.poll() is not None:
                     self.exit_code = command.returncode
                     return
-        except RecorderError:  # perf ended meanwhile, with the processes that it follows: what it wrote is whole
-            return
         finally:
             if command is not None and command.poll() is None:
                 command.terminate()

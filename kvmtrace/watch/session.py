@@ -87,7 +87,7 @@ def _of_perf(perf: OwnPerf, store: Path, label: Label, options: ReadOptions, onl
     except InputError:
         perf.stop()
         perf.wait()
-        perf.check()  # nothing can be read where nothing was recorded
+        perf.check_began()
         raise
     perf.wait()
     perf.check()
