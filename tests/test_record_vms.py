@@ -60,7 +60,9 @@ def test_a_vmm_without_named_threads_has_a_vcpu_where_it_has_but_one_thread(tmp_
     host = MadeHost(tmp_path)
     host.add_process(7, ["./tiny"], {7: "tiny"}, vcpus=1)
     host.add_process(8, ["./two"], {8: "two", 9: "two"}, vcpus=2)
-    tiny, two = find_vms(host.files)
+    host.add_process(9, ["./new"], {9: "new", 10: "kvm-nx-lpage-re"}, vcpus=1)  # the kernel's own, Linux 6.4
+    tiny, two, new = find_vms(host.files)
+    assert [(v.vcpu, v.tid) for v in new.vcpus] == [(0, 9)]
     assert [(v.vcpu, v.tid) for v in tiny.vcpus] == [(0, 7)]
     assert (tiny.name, two.vcpus) == ("tiny", ())
 

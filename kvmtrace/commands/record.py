@@ -127,7 +127,7 @@ def _print(planned: Plan, program: Program, sides: Sequence[Commanded]) -> None:
 
     for side in sides:
         arguments = (
-            perf_arguments(planned, command=side.words)
+            perf_arguments(planned, output="perf.data", command=side.words)
             if program is Program.PERF
             else trace_cmd_arguments(planned, "trace.dat", side.words)
         )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # What VMMs call the threads of their vCPUs: QEMU (debug-threads=on), Firecracker, crosvm, cloud-hypervisor.
 _VCPU_THREAD = re.compile(r"(?:CPU (\d+)/KVM|fc_vcpu ?(\d+)|crosvm_vcpu(\d+)|vcpu(\d+))")
 _VCPU_FD = re.compile(r"anon_inode:kvm-vcpu:(\d+)")
+_KERNELS_THREAD = re.compile(r"kvm-nx-lpage|vhost-\d")  # that it adds to a VMM's own: vhost_task_create, Linux 6.4
 _VM_FD = "anon_inode:kvm-vm"
 # Fields of /proc/PID/stat behind the name, counted from 0: proc(5).
 _POLICY = 38
@@ -68,8 +69,9 @@ def vm_of(pid: int, files: HostFiles) -> Vm | None:
         return _vm(pid, vcpus, threads, files)
     if not numbers and _VM_FD not in links:
         return None
-    if not vcpus and len(threads) == len(numbers) == 1:
-        vcpus = (_vcpu(numbers[0], pid, threads[0], files),)
+    if not vcpus and len(numbers) == 1:
+        own = [tid for tid in threads if not _KERNELS_THREAD.match(files.text(f"proc/{pid}/task/{tid}/comm") or "")]
+        vcpus = (_vcpu(numbers[0], pid, own[0], files),) if len(own) == 1 else ()
     return _vm(pid, vcpus, threads, files)
 
 

@@ -58,7 +58,7 @@ def vms_told(manifest: Manifest) -> str | None:
     told = []
     for vm in manifest.vms[:_VMS_LISTED]:
         places = {vcpu.cpus_allowed for vcpu in vm.vcpus} - {None}
-        vcpus = f"{len(vm.vcpus)} vCPUs" if len(vm.vcpus) != 1 else "1 vCPU"
+        vcpus = f"{len(vm.vcpus)} vCPUs" if len(vm.vcpus) > 1 else "1 vCPU" if vm.vcpus else "vCPUs not known"
         where = f" on CPUs {next(iter(places))}" if len(places) == 1 else " on CPUs of their own" if places else ""
         told.append(f"{vm.name or 'without a name'} (process {vm.pid}, {vm.vmm or 'VMM not known'}, {vcpus}{where})")
     more = len(manifest.vms) - _VMS_LISTED

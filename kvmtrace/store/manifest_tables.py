@@ -162,7 +162,7 @@ def _environment(manifest: Manifest, _: Catalogue) -> Iterator[Row]:
 def _vms(manifest: Manifest, _: Catalogue) -> Iterator[Row]:
     for vm in manifest.vms:
         told = {key: getattr(vm, key) for key in ("pid", "name", "vmm", "cgroup", "cpu_max", "cpu_weight")}
-        yield {"run_id": manifest.run_id, **told, "vcpus": len(vm.vcpus)}
+        yield {"run_id": manifest.run_id, **told, "vcpus": len(vm.vcpus) or None}
 
 
 def _vcpus(manifest: Manifest, _: Catalogue) -> Iterator[Row]:
