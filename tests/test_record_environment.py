@@ -77,7 +77,7 @@ def test_a_vm_that_ended_meanwhile_is_remembered_with_its_vcpus(host: MadeHost) 
 def test_a_manifest_keeps_it_and_one_without_is_read_as_before(tmp_path: Path, host: MadeHost) -> None:
     witness = Witness(host.files, {})
     witness.look()
-    kept = witness.tell(manifest("kept"))
+    kept = witness.tell(manifest("kept"), None)
     (tmp_path / MANIFEST).write_text(kept.to_json())
     assert read_manifest(tmp_path) == kept
     older = json.loads(kept.to_json())
