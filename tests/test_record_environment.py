@@ -69,7 +69,7 @@ def test_a_vm_that_ended_meanwhile_is_remembered_with_its_vcpus(host: MadeHost) 
     shutil.rmtree(host.root / "proc/100")
     shutil.rmtree(host.root / "proc/200/task")
     witness.look()
-    told = witness.tell(manifest())
+    told = witness.tell(manifest(), None)
     assert [(vm.pid, len(vm.vcpus)) for vm in told.vms] == [(100, 2), (200, 1), (300, 1)]
     assert told.environment["purpose"] == "exits"
 
