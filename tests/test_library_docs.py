@@ -52,6 +52,8 @@ def test_the_examples_of_the_page_run_in_their_order(alone: Path, capsys: pytest
     assert found["fired"] == 1162
     assert found["slowest"].height == 3
     assert found["headlines"].height == 3
+    assert found["written"].timeline.slices.exits > 0
+    assert (alone / "before.parquet").stat().st_size > 0
     assert "exits per injected interrupt fell from 2.06 to 1.11" in printed
     assert "no run is called 'befor' - nearest: " in printed
     assert (alone / "change.md").read_text().startswith("- exits per injected interrupt fell")
@@ -66,7 +68,7 @@ def test_the_examples_of_the_readme_run(alone: Path) -> None:
 
 def test_the_signatures_of_the_page_are_those_of_the_code() -> None:
     methods = {name: named(arguments) for name, arguments in _METHOD.findall(PAGE)}
-    assert set(methods) == {"runs", "exits", "events", "query", "sql", "report", "compare", "whatif"}
+    assert set(methods) == {"runs", "exits", "events", "query", "sql", "report", "compare", "whatif", "export"}
     for name, given in methods.items():
         known = parameters(getattr(kvmtrace.Store, name))
         assert given == [each for each in known if each in given], name

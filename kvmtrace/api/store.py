@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from kvmtrace.api.comparison import ComparisonResult
+    from kvmtrace.api.exports import Exported
     from kvmtrace.api.options import Paths
     from kvmtrace.api.reports import Report
     from kvmtrace.api.whatif import WhatIfResult
@@ -201,6 +202,32 @@ class Store:
         from kvmtrace.api import whatif
 
         return whatif.predicted(self.connection, self.manifest(run), model)
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        run: str | None = None,
+        *,
+        format_name: str = "perfetto",
+        from_time: str | None = None,
+        to_time: str | None = None,
+        table: str | None = None,
+        force: bool = False,
+        vcpu: Sequence[int | str] = (),
+    ) -> Exported:
+        """Write a run to the file `path` for other programs, as `kvmtrace export` does.
+
+        `format_name`: perfetto, duckdb, parquet, csv or arrow. `from_time`, `to_time`, `vcpu`: the part that a
+        time-line shows ("1.5s", "200ms" since the start; 0 or "VM:0"). `table`: of parquet, csv and arrow; None: exits.
+        `force`: overwrite the file. UsageError: no such run, table or format, or the file is there already.
+        """
+        from kvmtrace.api import exports
+
+        order = exports.order(format_name, from_time=from_time, to_time=to_time, vcpu=vcpu, table=table)
+        target = Path(path)
+        if target.exists() and not force:
+            raise UsageError(f"{target} is there already", hint="force=True overwrites it")
+        return exports.export(self.connection, self.manifest(run), order, target)
 
     def _manifests(self, run: RunNames) -> list[Manifest]:
         names = [run] if run is None or isinstance(run, str) else list(run)

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
-from pathlib import Path  # noqa: TC003 - typer looks at it
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kvmtrace.commands.options import DEFAULT_STORE, ForceOption, OutputOption, StoreOption
-from kvmtrace.commands.output import check_output, say, warn
-from kvmtrace.errors import StoreError, UsageError
+from kvmtrace.commands.output import check_output, say
+from kvmtrace.commands.stored import opened
+from kvmtrace.errors import UsageError
 from kvmtrace.export.output_format import ExportFormat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kvmtrace.api.exports import Exported
     from kvmtrace.export.perfetto import Written
     from kvmtrace.export.window import Window
-    from kvmtrace.store.connection import StoreConnection
-    from kvmtrace.store.manifest import Manifest
 
 _MANY_SLICES = 1_000_000
-_DEFAULT_TABLE = "exits"
 
 
 def export(
@@ -51,68 +48,32 @@ def export(
 
     csv goes to standard output where no FILE is given.
     """
-    from kvmtrace.export.window import parse_window
-    from kvmtrace.store.connection import StoreConnection
+    from kvmtrace.api import exports
 
-    window = parse_window(from_time, to_time, vcpu or [])
-    _check_options(export_format, output, window, table)
-    check_output(output, force=force)
-    with StoreConnection(store) as connection:
-        warn(connection.catalogue.warnings)
-        manifest = _chosen(connection, run)
-        with _written(output) as path:
-            match export_format:
-                case ExportFormat.PERFETTO:
-                    _write_timeline(connection, manifest, window, path)
-                case ExportFormat.DUCKDB:
-                    _write_database(connection, manifest, path)
-                case _:
-                    _write_table(connection, manifest, table or _DEFAULT_TABLE, export_format, path)
-
-
-def _check_options(export_format: ExportFormat, output: Path | None, window: Window, table: str | None) -> None:
+    order = exports.order(export_format, from_time=from_time, to_time=to_time, vcpu=vcpu or [], table=table)
     if output is None and export_format is not ExportFormat.CSV:
         raise UsageError(f"--format {export_format} needs -o FILE", hint="only csv goes to standard output")
-    if not window.is_all and export_format is not ExportFormat.PERFETTO:
-        raise UsageError(
-            "--from, --to and --vcpu: only with --format perfetto",
-            hint="`kvmtrace sql` writes any part of a table as csv or json",
-        )
-    if table is not None and export_format in {ExportFormat.PERFETTO, ExportFormat.DUCKDB}:
-        raise UsageError("--table: only with --format parquet, csv or arrow")
-
-
-def _chosen(connection: StoreConnection, run: str | None) -> Manifest:
-    if run is not None:
-        return connection.catalogue.resolve(run)
-    manifest = connection.catalogue.latest()
-    say(f"run {manifest.run_id} ({manifest.source.title}), the latest")
-    return manifest
-
-
-@contextmanager
-def _written(output: Path | None) -> Iterator[Path | None]:
-    """Give a path beside FILE, which takes its place once all is written. StoreError: it cannot be written."""
-    from kvmtrace.writers.aside import aside
-
-    if output is None:
-        yield None
-        return
-    try:
-        with aside(output) as path:
-            yield path
-    except OSError as error:
-        raise StoreError(f"{output}: {error.strerror or error}") from None
-
-
-def _write_timeline(connection: StoreConnection, manifest: Manifest, window: Window, path: Path | None) -> None:
-    from kvmtrace.export.perfetto import write_timeline
-
-    assert path is not None  # noqa: S101 - _check_options
-    with path.open("wb") as file:
-        written = write_timeline(connection, manifest, window, file)
-    for line in _told(written, window):
+    check_output(output, force=force)
+    with opened(store) as store_at_hand:
+        manifest = store_at_hand.manifest(run)
+        if run is None:
+            say(f"run {manifest.run_id} ({manifest.source.title}), the latest")
+        to = sys.stdout.buffer if output is None else output
+        written = exports.export(store_at_hand.connection, manifest, order, to)
+    for line in _lines(written):
         say(line)
+
+
+def _lines(written: Exported) -> Iterator[str]:
+    from kvmtrace.report.wording import of
+
+    if written.timeline is not None:
+        yield from _told(written.timeline, written.order.window)
+    elif written.database is not None:
+        tables, views = written.database.tables, written.database.views
+        yield f"{tables:,} tables and {views:,} views of run {written.run_id}; `duckdb FILE` opens it"
+    else:
+        yield f"{of(written.rows or 0, 'row')} of {written.order.table}"
 
 
 def _told(written: Written, window: Window) -> Iterator[str]:
@@ -133,20 +94,3 @@ def _told(written: Written, window: Window) -> Iterator[str]:
         yield "events were lost: see the track `lost events`; sums over it are too small"
     if slices.slices > _MANY_SLICES:
         yield "that many slices make a browser slow: --from, --to and --vcpu take a part"
-
-
-def _write_database(connection: StoreConnection, manifest: Manifest, path: Path | None) -> None:
-    from kvmtrace.export.database import write_database
-
-    assert path is not None  # noqa: S101 - _check_options
-    written = write_database(connection, manifest, path)
-    say(f"{written.tables:,} tables and {written.views:,} views of run {manifest.run_id}; `duckdb FILE` opens it")
-
-
-def _write_table(
-    connection: StoreConnection, manifest: Manifest, table: str, export_format: ExportFormat, path: Path | None
-) -> None:
-    from kvmtrace.export.tables import write_table
-
-    rows = write_table(connection, manifest, table, export_format, sys.stdout.buffer if path is None else path)
-    say(f"{rows:,} {'row' if rows == 1 else 'rows'} of {table}")
