@@ -162,6 +162,15 @@ def _with_used(sql: str, used: Sequence[Query]) -> str:
     return f"WITH {tables}\n{own}"
 
 
+def preceded_by(sql: str, tables: Sequence[str]) -> str:
+    """Return a SELECT with tables, each as `name AS (SELECT …)`, before those of its own WITH."""
+    if not tables:
+        return sql
+    first = re.match(r"\s*WITH\b", sql, re.IGNORECASE)
+    rest = f",\n{sql[first.end() :]}" if first else f"\n{sql}"
+    return f"WITH {', '.join(tables)}{rest}"
+
+
 def _check_header(query: Query, header: _Header) -> None:
     for kind in ("purpose", "requires", "column"):
         if not header[kind] and not (kind == "requires" and header["uses"]):

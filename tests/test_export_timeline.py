@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
@@ -12,9 +12,13 @@ from perf_oracle import SHARED, bundled
 from store_builder import add_run, event, exits, fixed_table
 from timeline_totals import check_against_store, exported
 
+from kvmtrace import queries
 from kvmtrace.errors import UsageError
+from kvmtrace.export.exit_blocks import choose
+from kvmtrace.export.flow_reader import FlowReader
 from kvmtrace.export.slices import BY_CONVENTION
 from kvmtrace.export.window import ChosenVcpu, Window, parse_window
+from kvmtrace.store.connection import StoreConnection
 from kvmtrace.store.manifest import Lost
 
 if TYPE_CHECKING:
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
 
     from decoded_timeline import DecodedTimeline, Slice
     from ingested import IngestedRecordings
+
+    from kvmtrace.export.flows import Flows
 
 _FORMS = ("perf*.data", "perf.data.kvm", "trace*.dat", "*-trace.dat", "trace.txt*", "trace-[lmt]*.txt.gz")
 _NO_RECORDINGS = ("ppc-tb", "tsc", "nocontext", "event-counts", "trace-cmd-", "trace_")
@@ -258,6 +264,38 @@ def test_a_flow_leads_from_the_senders_exit_to_the_injection(ingested: IngestedR
         assert targets[flow].name == "kvm_inj_virq"
         assert targets[flow].track != sender.track
         assert sender.start_ns < targets[flow].start_ns
+
+
+@pytest.mark.parametrize("window", [Window(), Window(10**9, 5 * 10**9)])
+def test_flows_that_are_found_stretch_by_stretch_are_those_of_the_whole_run(
+    ingested: IngestedRecordings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, window: Window
+) -> None:
+    path = next(recorded.path for recorded in bundled() if recorded.name == "multi-vm")
+    run_id = ingested.manifest(path).run_id
+    with StoreConnection(ingested.store) as connection:
+        chain = queries.run(connection, queries.load("ipi-chain"), {"run_id": run_id})
+        chosen = choose(connection, connection.catalogue.resolve(run_id), window)
+    place = {name: n for n, name in enumerate(chain.names)}
+    expected = set()
+    for row in chain.rows:
+        sent, injected = row[place["exit_ts_ns"]], row[place["inject_ts_ns"]]
+        if sent is not None and injected is not None and chosen.from_ns <= sent <= injected < chosen.to_ns:
+            expected.add((row[place["sender_exit_id"]], injected, row[place["vec"]]))
+    monkeypatch.setattr("kvmtrace.export.exit_blocks.BLOCK_EXITS", 600)
+    read: list[object] = []
+    whole = FlowReader._read
+
+    def counted(reader: FlowReader, stretch: Any) -> Flows:  # noqa: ANN401 - theirs
+        read.append(stretch)
+        return whole(reader, stretch)
+
+    monkeypatch.setattr(FlowReader, "_read", counted)
+    found = exported(ingested.store, run_id, tmp_path / "t", window)
+    senders = {flow: s.notes["exit_id"] for s in found.slices for flow in s.flows}
+    ends = {(senders[flow], s.start_ns, s.notes["vector"]) for s in found.instants for flow in s.ended_flows}
+    assert ends == expected
+    assert len(ends) > 50
+    assert len(read) > 1
 
 
 def test_the_counter_says_how_many_exits_there_were(ingested: IngestedRecordings, tmp_path: Path) -> None:

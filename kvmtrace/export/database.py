@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kvmtrace import queries
 from kvmtrace.errors import UsageError
-from kvmtrace.query_file import cast
+from kvmtrace.query_file import cast, preceded_by
 from kvmtrace.schema import EVENT_COLUMNS
 from kvmtrace.store.column_types import duckdb_type
 from kvmtrace.store.standalone import Database, OneRun
@@ -72,7 +72,7 @@ def _standing_alone(query: Query, run_id: str, tables: dict[str, dict[str, str]]
             values[parameter.name] = f"{_sql(value)}::{parameter.type}"
     sql = _TOKENS.sub(lambda token: values[token["name"]] if token["name"] else token[0], query.sql)
     adapted = [_with_fields(table, fields, tables.get(table)) for table, fields in query.fields.items()]
-    return _with(sql, adapted)
+    return preceded_by(sql, adapted)
 
 
 def _with_fields(table: str, fields: dict[str, str], there: dict[str, str] | None) -> str:
@@ -84,14 +84,6 @@ def _with_fields(table: str, fields: dict[str, str], there: dict[str, str] | Non
     nulls = "".join(f", NULL::{type_} AS {quoted(name)}" for name, type_ in fields.items() if name not in there)
     replaced = f" REPLACE ({casts})" if casts else ""
     return f"{quoted(table)} AS (SELECT *{replaced}{nulls} FROM main.{quoted(table)})"  # noqa: S608 - names of our own
-
-
-def _with(sql: str, tables: list[str]) -> str:
-    if not tables:
-        return sql
-    first = re.match(r"\s*WITH\b", sql, re.IGNORECASE)
-    rest = f",\n{sql[first.end() :]}" if first else f"\n{sql}"
-    return f"WITH {', '.join(tables)}{rest}"
 
 
 def _sql(value: object) -> str:

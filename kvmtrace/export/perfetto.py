@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kvmtrace.errors import InputError
 from kvmtrace.export.counters import read_rates
 from kvmtrace.export.exit_blocks import choose
-from kvmtrace.export.flows import read_flows
+from kvmtrace.export.flow_reader import FlowReader
 from kvmtrace.export.instant_packets import InstantCount, instant_packets
 from kvmtrace.export.instants import InstantReader
 from kvmtrace.export.interning import Names
@@ -58,9 +58,10 @@ def _packets(chosen: ChosenExits, manifest: Manifest, written: Written) -> Itera
     yield b"".join(tracks.packets)
     yield from _with_names([*rates.packets(rate_tracks), *loss_packets(losses, loss_tracks, names)], names)
     instants = InstantReader(chosen, manifest)
-    flows = read_flows(chosen, manifest, instants)
+    flow_reader = FlowReader(chosen, manifest, instants)
     events = TimeEvents(chosen, manifest)
     for span, block in chosen.blocks():
+        flows = flow_reader.of(span)
         groups = block_packets(block, events.inside(block), names, flows, written.slices) if len(block) else []
         groups += instant_packets(instants, span, names, flows, written.instants)
         yield from _with_names(groups, names)
