@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -25,22 +27,47 @@ SWITCHES = (
     "--no-first-run",
 )
 WIDE, NARROW = 1400, 400
+_LONGEST_START_S = 120.0  # on a machine that does much else
 Scheme = Literal["light", "dark"]
 
 
+@pytest.fixture(scope="session")
+def chromium_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return where a Chromium listens that runs as long as the tests do: it takes seconds to start."""
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("chromium is not installed")
+    profile = tmp_path_factory.mktemp("chromium")
+    switches = (*SWITCHES, "--headless", "--remote-debugging-port=0", f"--user-data-dir={profile}")
+    with (profile / "output").open("wb") as output:
+        process = subprocess.Popen([program, *switches], stdout=output, stderr=output)
+    try:
+        yield f"http://127.0.0.1:{_port(profile / 'DevToolsActivePort', process)}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _port(told_in: Path, process: subprocess.Popen[bytes]) -> int:
+    """Return the port that Chromium chose, once it has written which."""
+    until = time.monotonic() + _LONGEST_START_S
+    while time.monotonic() < until and process.poll() is None:
+        if told_in.exists() and (lines := told_in.read_text().splitlines()):
+            return int(lines[0])
+        time.sleep(0.02)
+    raise RuntimeError(f"Chromium did not start: {told_in.with_name('output').read_text()}")
+
+
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
+def chromium(chromium_address: str) -> Iterator[Browser]:
     """Return a browser for the tests of a module.
 
     Not of the session: Playwright's loop runs as long as it is open, and other tests have loops of their own.
     """
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.skip("chromium is not installed")
     from playwright.sync_api import sync_playwright  # noqa: PLC0415 - for those who have a browser
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=list(SWITCHES))
+        browser = playwright.chromium.connect_over_cdp(chromium_address)
         yield browser
         browser.close()
 
@@ -72,7 +99,7 @@ class Opened:
         """Return what axe-core finds wrong, a line each."""
         from axe_playwright_python.sync_playwright import Axe  # noqa: PLC0415 - for those who have a browser
 
-        found = Axe().run(self.page).response["violations"]
+        found = Axe().run(self.page, options={"resultTypes": ["violations"]}).response["violations"]
         return [f"{each['id']}: {node['html'][:120]}" for each in found for node in each["nodes"]]
 
     def overflow(self) -> int:

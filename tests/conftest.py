@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from browser import chromium  # noqa: F401 - a fixture
+from browser import chromium, chromium_address  # noqa: F401 - fixtures
 from hypothesis import settings
 from ingested import IngestedRecordings
 from made_recorders import host, perf  # noqa: F401 - fixtures

@@ -22,7 +22,7 @@ _COLORS = {"base": "var(--c7)", "less": "var(--c2)", "more": "var(--c1)", "new":
 _ROOM_FOR_WORDS = 1.3
 _STEP_PX = 26
 _NAMED = 2
-_LABEL_LIMIT = {"expr": "windowSize()[0] < 700 ? 130 : 320"}
+_LABEL_LIMIT = {"expr": "windowSize()[0] < 700 ? 150 : 360"}
 
 
 def charts(comparison: Comparison) -> Iterator[Chart]:

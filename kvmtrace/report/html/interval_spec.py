@@ -32,7 +32,7 @@ _TOOLTIP = {
     "name": "figure", "base": "base", "new": "new", "times": "ratio", "interval": "interval", "verdict": "verdict",
     "n": "n", "samples": "samples", "method": "method", "p": "p", "adjusted_p": "corrected p",
 }  # fmt: skip
-_LABEL_LIMIT = {"expr": "windowSize()[0] < 700 ? 120 : 300"}
+_LABEL_LIMIT = {"expr": "windowSize()[0] < 700 ? 150 : 360"}
 
 
 def spec(points: Sequence[dict[str, Any]], minimum_effect: float) -> Spec:

@@ -23,7 +23,7 @@ def sentences(summary: Summary, exits: ExitTable, by_vcpu: Sequence[VcpuCount]) 
     idle = next((section for section in exits.sections if section.idle), None)
     yield _how_many(summary, exits, cost, idle, by_vcpu)
     if cost is not None and cost.total.out_of_guest_ns:
-        yield _where_most(cost)
+        yield _where_most(summary, cost, by_vcpu)
         yield _how_long(cost.total)
     if injected := summary.injected_interrupts:
         yield _per_interrupt(exits, injected)
@@ -41,7 +41,7 @@ def _how_many(
     n = cost.total.exits if cost else 0
     rate_time = summary.rate_time
     rate = f", {readable.fixed(rate_time.per_second(n))} a second" if rate_time else " (no rates: no time is recorded)"
-    vcpus = {(each.vm_id, each.vcpu) for each in by_vcpu if each.vcpu is not None}
+    vcpus = _vcpus(by_vcpu)
     where = f" of {of(len(vcpus), 'vCPU')}" if vcpus else ""
     time = f" in {readable.duration(rate_time.ns)}" if rate_time else ""
     apart = f"; {of(idle.total.exits, 'idle exit')} beside them" if idle else ""
@@ -49,7 +49,7 @@ def _how_many(
     return f"{of(n, 'exit')}{too}{where}{time}{rate}{apart}."
 
 
-def _where_most(cost: Section) -> str:
+def _where_most(summary: Summary, cost: Section, by_vcpu: Sequence[VcpuCount]) -> str:
     total_ns = cost.total.out_of_guest_ns or 1
     first, *others = [group for group in cost.groups if group.out_of_guest_ns][:_NAMED]
 
@@ -58,9 +58,23 @@ def _where_most(cost: Section) -> str:
 
     then = f", then {listed([f'{_name(group)} ({share(group)})' for group in others])}" if others else ""
     return (
-        f"They kept the guest out for {readable.duration(total_ns)} in all. Most of it was {_name(first)}: "
-        f"{readable.duration(first.out_of_guest_ns or 0)} ({share(first)}) in {of(first.exits, 'exit')}{then}."
+        f"They kept the guest out for {readable.duration(total_ns)} in all{_of_vcpu_time(summary, total_ns, by_vcpu)}. "
+        f"The largest part was {_name(first)}: {readable.duration(first.out_of_guest_ns or 0)} ({share(first)}) "
+        f"in {of(first.exits, 'exit')}{then}."
     )
+
+
+def _of_vcpu_time(summary: Summary, total_ns: int, by_vcpu: Sequence[VcpuCount]) -> str:
+    """Say which part of the time of all vCPUs that is, where nothing is missing from either."""
+    vcpus = _vcpus(by_vcpu)
+    rate_time = summary.rate_time
+    if rate_time is None or summary.manifest.lost or not vcpus or any(each.vcpu is None for each in by_vcpu):
+        return ""
+    return f", {readable.percent(total_ns / (rate_time.ns * len(vcpus)))}% of the time of its {of(len(vcpus), 'vCPU')}"
+
+
+def _vcpus(by_vcpu: Sequence[VcpuCount]) -> set[tuple[str | None, int | None]]:
+    return {(each.vm_id, each.vcpu) for each in by_vcpu if each.vcpu is not None}
 
 
 def _name(group: ExitGroup) -> str:

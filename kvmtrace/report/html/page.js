@@ -24,6 +24,7 @@
 
   // Tables: what has no number comes last, whichever way the column is sorted.
   const SHOWN_ROWS = 25;
+  const FILTERED_ROWS = 10; // shorter tables are seen at a glance
   const sortable = [];
   const tables = document.querySelectorAll("main table");
   if (tables.length) {
@@ -36,18 +37,19 @@
     for (const table of tables) {
       const rows = table.tBodies[0].rows.length;
       if (rows < 2) continue;
-      const paged = rows > SHOWN_ROWS;
+      const paged = rows > SHOWN_ROWS, filtered = rows >= FILTERED_ROWS;
       const made = new DataTable(table, {
         autoWidth: false,
         columnDefs: [
           { targets: ["number", "ordered"], type: "ordered" },
+          { targets: "unnamed", orderable: false },
           { targets: "number", orderSequence: ["desc", "asc", ""] },
         ],
         info: paged,
         language: { search: "Filter", lengthLabels: { "-1": "all" }, lengthMenu: "_MENU_ rows a page", emptyTable: "No rows", info: "_START_ to _END_ of _TOTAL_ rows", infoEmpty: "no row", infoFiltered: "(of _MAX_)", zeroRecords: "No row has that" },
         layout: {
           topStart: null,
-          topEnd: "search",
+          topEnd: filtered ? "search" : null,
           bottomStart: paged ? ["info", "pageLength"] : null,
           bottomEnd: paged ? "paging" : null,
         },
@@ -58,7 +60,7 @@
       });
       const title = table.caption.textContent;
       const container = made.table().container();
-      container.querySelector("input[type=search]").setAttribute("aria-label", `Filter: ${title}`);
+      container.querySelector("input[type=search]")?.setAttribute("aria-label", `Filter: ${title}`);
       container.querySelector(".dt-length select")?.setAttribute("aria-label", `Rows shown of: ${title}`);
       container.querySelector(".dt-paging nav")?.setAttribute("aria-label", `Pages of table ${sortable.length + 1}: ${title}`);
       // Only the table scrolls sideways, not what filters it.
@@ -66,13 +68,14 @@
       scroller.before(container);
       table.before(scroller);
       scroller.append(table);
+      sortable.push(made);
+      if (!filtered) continue;
       const shown = document.createElement("span");
       shown.className = "table-title";
       shown.setAttribute("aria-hidden", "true"); // the caption is read
       shown.textContent = title;
       container.querySelector(".dt-search").closest(".dt-layout-row").prepend(shown);
       table.caption.classList.add("hidden-caption");
-      sortable.push(made);
     }
   }
   // On paper every row is there.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jinja2
+import markupsafe
 
 from kvmtrace.report.html import scripts
 from kvmtrace.report.html.parts import Chart, DataTable, Facts, Fold, Text
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from kvmtrace.report.html.parts import Page, Part, Section
 
 _FOLDER = Path(__file__).parent
-_LONGEST_WORD = 28  # of a name, which columns are as wide as; a longer one is broken
+_LONGEST_WORD = 20  # of a name, which columns are as wide as; a longer one is broken
+_SIGN = re.compile(r"(?<=[_/:,.=-])(?=[^\W_])")  # between a sign and a letter or digit
 _KINDS = {Text: "text", Facts: "facts", DataTable: "table", Chart: "chart", Fold: "fold"}
 
 
@@ -69,6 +72,7 @@ def _template() -> jinja2.Template:
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False, "ensure_ascii": True}
     environment.filters["kind"] = lambda part: _KINDS[type(part)]
     environment.filters["ordered"] = _ordered
+    environment.filters["breakable"] = _breakable
     environment.tests["long"] = _is_long
     return environment.get_template("page.html.jinja")
 
@@ -77,6 +81,14 @@ def _ordered(table: DataTable) -> list[bool]:
     """Tell which columns are sorted by numbers: those of numbers, and names that say by what."""
     columns = range(len(table.headings))
     return [column >= table.names or any(row[column].order is not None for row in table.rows) for column in columns]
+
+
+def _breakable(text: str) -> markupsafe.Markup:
+    """Return a text, escaped, in which a long name may go on in the next line behind a sign, and not within a word."""
+    if not _is_long(text):
+        return markupsafe.escape(text)
+    pieces = _SIGN.split(text)
+    return markupsafe.Markup("<wbr>").join(pieces)  # escapes each
 
 
 def _is_long(text: str) -> bool:

@@ -8,7 +8,7 @@ from kvmtrace.report import document, readable, wording
 from kvmtrace.report.html import latency_charts, overview, part_charts, rate_chart, slowest
 from kvmtrace.report.html.charts import Reasons
 from kvmtrace.report.html.from_blocks import from_blocks, from_table
-from kvmtrace.report.html.parts import Page, Section, Text
+from kvmtrace.report.html.parts import Facts, Page, Section, Text
 from kvmtrace.report.printable import printable
 
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from kvmtrace.report.html.parts import Part
     from kvmtrace.report.html.run_figures import RunFigures
     from kvmtrace.report.summary import ExitTable, Summary
+
+_FIRST_FACTS = ("source", "host", "VMs")
+"""What tells a run from others; the rest stands at the end, as it answers nobody's first question."""
 
 
 def page(runs: Sequence[RunFigures]) -> Page:
@@ -48,6 +51,7 @@ def _sections(run: RunFigures, prefix: str) -> Iterator[Section]:
     yield Section(f"{prefix}parts", "Where the time went", tuple(_split(run, exits)))
     yield Section(f"{prefix}vcpus", "vCPUs", tuple(_vcpus(run)))
     yield Section(f"{prefix}slowest", "Slowest exits", tuple(_slowest(run)))
+    yield Section(f"{prefix}recorded", "How it was recorded", (Facts(_facts(summary)),))
 
 
 def _overview(run: RunFigures, exits: ExitTable) -> Iterator[Part]:
@@ -55,7 +59,11 @@ def _overview(run: RunFigures, exits: ExitTable) -> Iterator[Part]:
     if warnings := wording.warnings(summary):
         yield Text(tuple(map(printable, warnings)), warning=True)
     yield Text(tuple(overview.sentences(summary, exits, run.by_vcpu)))
-    yield from from_blocks([document.facts(summary)])
+    yield Facts(tuple(pair for pair in _facts(summary) if pair[0] in _FIRST_FACTS))
+
+
+def _facts(summary: Summary) -> tuple[tuple[str, str], ...]:
+    return ("run", printable(summary.manifest.run_id)), *document.facts(summary).pairs
 
 
 def _exits(run: RunFigures) -> Iterator[Part]:

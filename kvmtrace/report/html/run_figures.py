@@ -14,7 +14,7 @@ from kvmtrace.store.manifest import decode_name
 from kvmtrace.store.views import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from kvmtrace.report.reading import Choice
     from kvmtrace.report.summary import Summary
@@ -77,13 +77,20 @@ class SlowExit(NamedTuple):
     preempted_ns: int | None
 
 
+class Named(NamedTuple):
+    """A value that the recording has a name for."""
+
+    value: int
+    name: str
+
+
 class InnerEvent(NamedTuple):
     """An event that its thread recorded between an exit and the next entry."""
 
     ts_ns: int
     event: str  # with its system
     cpu: int | None
-    fields: tuple[tuple[str, object], ...]
+    fields: tuple[tuple[str, object], ...]  # their values: `Named` where they have a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +154,12 @@ def _with_events(
     found: defaultdict[int, list[InnerEvent]] = defaultdict(list)
     counts: defaultdict[int, int] = defaultdict(int)
     ids = [each.exit_id for each in exits]
+    names = _symbols(connection, manifest)
     for path, table in manifest.tables.items():
         if path.startswith("events/") and table.rows and "exit_id" in table.columns and ids:
             system, event = (decode_name(part) for part in path.split("/")[1:])
-            for exit_id, n, inner in _inner_events(_events(connection, manifest, system, event, ids), system, event):
+            result = _events(connection, manifest, system, event, ids)
+            for exit_id, n, inner in _inner_events(result, system, event, names):
                 found[exit_id].append(inner)
                 counts[exit_id] = counts[exit_id] + n
     for each in exits:
@@ -171,13 +180,28 @@ def _events(connection: StoreConnection, manifest: Manifest, system: str, event:
     )
 
 
-def _inner_events(result: Result, system: str, event: str) -> Iterable[tuple[int, int, InnerEvent]]:
+def _symbols(connection: StoreConnection, manifest: Manifest) -> dict[_Value, str]:
+    """Return the names of values, as the recording's own print fmt has them."""
+    if "symbols" not in manifest.tables:
+        return {}
+    sql = "SELECT system, event, field, value, name FROM symbols WHERE run_id = $run_id"
+    rows = connection.query(sql, {"run_id": manifest.run_id}).rows
+    return {(system, event, field, value): name for system, event, field, value, name in rows}
+
+
+def _inner_events(
+    result: Result, system: str, event: str, names: Mapping[_Value, str]
+) -> Iterable[tuple[int, int, InnerEvent]]:
     """Yield the exit of each event, how many such events it has (once, else 0), and the event."""
     own = [n for n, name in enumerate(result.names) if name not in _OURS]
     place = {name: n for n, name in enumerate(result.names)}
     for row in result.rows:
         first = row[place["kvmtrace_place"]] == 1
-        fields = tuple((result.names[n], row[n]) for n in own if row[n] is not None)
+        fields = tuple(
+            (field, Named(row[n], names[key]) if key in names else row[n])
+            for n in own
+            if row[n] is not None and (key := (system, event, field := result.names[n], _whole(row[n])))
+        )
         yield (
             row[place["exit_id"]],
             row[place["kvmtrace_n"]] if first else 0,
@@ -185,4 +209,9 @@ def _inner_events(result: Result, system: str, event: str) -> Iterable[tuple[int
         )
 
 
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+_Value = tuple[str, str, str, int | None]  # system, event, field, value
 _OURS = {*(column.name for column in EVENT_COLUMNS), "kvmtrace_place", "kvmtrace_n"}

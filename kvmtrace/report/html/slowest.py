@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kvmtrace.report import readable
 from kvmtrace.report.html.charts import name_of
 from kvmtrace.report.html.parts import Cell, DataTable, Fold, Text
+from kvmtrace.report.html.run_figures import Named
 from kvmtrace.report.key_words import detail_words
 from kvmtrace.report.printable import printable
 
@@ -25,7 +26,8 @@ def slowest_parts(slowest: Sequence[tuple[SlowExit, InnerEvents]], start_ns: int
     yield _table([each for each, _ in slowest], start_ns)
     for place, (each, inner) in enumerate(slowest, start=1):
         events = f"{readable.count(inner.n)} event{'' if inner.n == 1 else 's'}"
-        what = " ".join(filter(None, (name_of(each.reason), _detail(each))))
+        reason, detail = name_of(each.reason), _detail(each)
+        what = detail if detail.startswith(f"{reason} ") else " ".join(filter(None, (reason, detail)))
         title = f"{place}. {readable.duration(each.latency_ns)}: {what} at {_since(each, start_ns)} s, {events}"
         yield Fold(title, (_events(each, inner),) if inner.n else (Text(("No events were recorded inside it.",)),))
 
@@ -83,6 +85,8 @@ def _events(each: SlowExit, inner: InnerEvents) -> DataTable:
 
 
 def _value(value: object) -> str:
+    if isinstance(value, Named):
+        return f"{_value(value.name)} ({_value(value.value)})"
     if isinstance(value, int) and not isinstance(value, bool) and value >= _HEXADECIMAL_FROM:
         return f"{value:#x}"
     text = printable(value.hex() if isinstance(value, bytes | bytearray) else str(value))
