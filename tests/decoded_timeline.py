@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from perfetto.protos.perfetto.trace import perfetto_trace_pb2 as schema
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_Texts = dict[str, dict[int, str]]
 
 BEGIN, END, INSTANT, COUNTER = (
     schema.TrackEvent.Type.Value(f"TYPE_{kind}") for kind in ("SLICE_BEGIN", "SLICE_END", "INSTANT", "COUNTER")
@@ -22,14 +25,33 @@ class Slice:
 
     track: int
     name: str
-    categories: set[str]
+    categories: frozenset[str]
     start_ns: int
     end_ns: int | None
-    notes: dict[str, Any]
     depth: int
     parent: Slice | None
-    flows: list[int] = field(default_factory=list)
-    ended_flows: list[int] = field(default_factory=list)
+    event: Any
+    texts: _Texts
+
+    @property
+    def flows(self) -> list[int]:
+        return list(self.event.flow_ids)
+
+    @property
+    def ended_flows(self) -> list[int]:
+        return list(self.event.terminating_flow_ids)
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What is told of it beside its name: read when a test asks, as most never do."""
+        notes = {}
+        for note in self.event.debug_annotations:
+            kind = note.WhichOneof("value")
+            value = getattr(note, kind)
+            name = self.texts["debug_annotation_names"][note.name_iid]
+            interned = kind == "string_value_iid"
+            notes[name] = self.texts["debug_annotation_string_values"][value] if interned else value
+        return notes
 
     @property
     def ns(self) -> int:
@@ -57,7 +79,7 @@ def decode(path: Path) -> DecodedTimeline:
     trace = schema.Trace()
     trace.ParseFromString(path.read_bytes())
     result, events = DecodedTimeline(), []
-    texts: dict[str, dict[int, str]] = defaultdict(dict)
+    texts: _Texts = defaultdict(dict)
     for place, packet in enumerate(trace.packet):
         assert packet.trusted_packet_sequence_id == 1
         assert bool(packet.sequence_flags & 1) == (place == 0)
@@ -69,50 +91,40 @@ def decode(path: Path) -> DecodedTimeline:
             result.tracks[packet.track_descriptor.uuid] = packet.track_descriptor
         if packet.HasField("track_event"):
             assert packet.sequence_flags == 2
-            events.append((packet.timestamp, packet.track_event, _read(packet.track_event, texts)))
-    assert all(event.track_uuid in result.tracks for _, event, _ in events)
+            event = packet.track_event
+            events.append((packet.timestamp, event.type, event.track_uuid, event))
+    assert {track for _, _, track, _ in events} <= result.tracks.keys()
     newest: dict[int, int] = {}
-    for ts_ns, event, _ in events:
-        if event.type in (BEGIN, END):
-            if newest.get(event.track_uuid, ts_ns) > ts_ns:
-                result.faults.append(f"track {event.track_uuid}: {ts_ns} stands behind {newest[event.track_uuid]}")
-            newest[event.track_uuid] = ts_ns
-    events.sort(key=lambda event: event[0])  # stable, as Perfetto sorts
-    _put_together(result, events)
+    for ts_ns, kind, track, _ in events:
+        if kind in (BEGIN, END):
+            if newest.get(track, ts_ns) > ts_ns:
+                result.faults.append(f"track {track}: {ts_ns} stands behind {newest[track]}")
+            newest[track] = ts_ns
+    events.sort(key=itemgetter(0))  # stable, as Perfetto sorts
+    _put_together(result, events, texts)
     return result
 
 
-def _read(event: Any, texts: dict[str, dict[int, str]]) -> tuple[str, set[str], dict[str, Any]]:  # noqa: ANN401 - protobuf
-    if event.type not in (BEGIN, INSTANT):
-        return "", set(), {}
-    notes = {}
-    for note in event.debug_annotations:
-        kind = note.WhichOneof("value")
-        value = getattr(note, kind)
-        notes[texts["debug_annotation_names"][note.name_iid]] = (
-            texts["debug_annotation_string_values"][value] if kind == "string_value_iid" else value
-        )
-    categories = {texts["event_categories"][iid] for iid in event.category_iids}
-    return texts["event_names"][event.name_iid], categories, notes
-
-
-def _put_together(result: DecodedTimeline, events: list[Any]) -> None:
+def _put_together(result: DecodedTimeline, events: list[tuple[int, int, int, Any]], texts: _Texts) -> None:
     stacks: dict[int, list[Slice]] = defaultdict(list)
-    for ts_ns, event, (name, categories, notes) in events:
-        stack = stacks[event.track_uuid]
-        if event.type == COUNTER:
-            result.counters[event.track_uuid].append((ts_ns, event.double_counter_value))
-        elif event.type == END:
+    names, kinds = texts["event_names"], texts["event_categories"]
+    categories: dict[tuple[int, ...], frozenset[str]] = {}
+    for ts_ns, kind, track, event in events:
+        stack = stacks[track]
+        if kind == COUNTER:
+            result.counters[track].append((ts_ns, event.double_counter_value))
+        elif kind == END:
             if stack:
                 stack.pop().end_ns = ts_ns
             else:
-                result.faults.append(f"track {event.track_uuid}: an end at {ts_ns} without a begin")
+                result.faults.append(f"track {track}: an end at {ts_ns} without a begin")
         else:
-            end_ns = ts_ns if event.type == INSTANT else None
+            iids = tuple(event.category_iids)
+            of_event = categories.get(iids) or categories.setdefault(iids, frozenset(kinds[iid] for iid in iids))
+            end_ns = ts_ns if kind == INSTANT else None
             parent = stack[-1] if stack else None
-            flows = list(event.flow_ids), list(event.terminating_flow_ids)
-            new = Slice(event.track_uuid, name, categories, ts_ns, end_ns, notes, len(stack), parent, *flows)
-            (result.instants if event.type == INSTANT else result.slices).append(new)
-            if event.type == BEGIN:
+            new = Slice(track, names[event.name_iid], of_event, ts_ns, end_ns, len(stack), parent, event, texts)
+            (result.instants if kind == INSTANT else result.slices).append(new)
+            if kind == BEGIN:
                 stack.append(new)
     result.faults += [f"track {track}: {len(stack)} slices without an end" for track, stack in stacks.items() if stack]

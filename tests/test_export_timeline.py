@@ -10,7 +10,7 @@ import pytest
 from made_runs import HLT, IO, MSR, SVM, VMX, VMX_MSR_WRITE, KvmRecording, Thread, stored
 from perf_oracle import SHARED, bundled
 from store_builder import add_run, event, exits, fixed_table
-from timeline_totals import check_against_store, exported
+from timeline_totals import check_timeline, exported
 
 from kvmtrace import queries
 from kvmtrace.errors import UsageError
@@ -49,7 +49,7 @@ def test_slices_of_a_bundled_recording_nest_and_their_sums_are_the_reports(
 ) -> None:
     path = next(recorded.path for recorded in bundled() if recorded.name == name)
     run = ingested.manifest(path).run_id
-    slices = check_against_store(exported(ingested.store, run, tmp_path / "t"), ingested.store, run)
+    slices = check_timeline(ingested.store, run, tmp_path / "t")
     assert bool(slices) == (name != "sparse")  # sampled: no exit of it has a latency
 
 
@@ -61,8 +61,7 @@ def test_slices_of_a_capture_nest_and_their_sums_are_the_reports(
     if name not in CAPTURES:
         pytest.skip("no captures beside the project")
     manifest = ingested.manifest(CAPTURES[name])
-    found = exported(ingested.store, manifest.run_id, tmp_path / "t")
-    assert check_against_store(found, ingested.store, manifest.run_id)
+    assert check_timeline(ingested.store, manifest.run_id, tmp_path / "t")
 
 
 def names(slices: list[Slice]) -> list[tuple[str, int, int, int]]:

@@ -11,6 +11,9 @@ from perf_oracle import SHARED, Recorded, ScriptLine, bundled_one, script_lines
 from query_samples import ACCEPT, INJECT, U32, accept, add_interrupts, answers, inject
 from store_builder import add_run, event, exits
 
+from kvmtrace import queries
+from kvmtrace.store.connection import StoreConnection
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
@@ -149,3 +152,12 @@ def test_the_ipis_of_a_workload_that_sends_them(ingested: IngestedRecordings) ->
     counts = dict(re.findall(r" (ipi|pingpong)=(\d+)", (folder / "facts.txt").read_text()))
     assert len(rows) >= int(counts["ipi"]) + int(counts["pingpong"])
     assert all(0 < row["exit_to_accept_ns"] < row["exit_to_inject_ns"] for row in rows)
+
+
+def test_events_are_not_joined_each_with_each(ingested: IngestedRecordings) -> None:
+    run_id = ingested.manifest(bundled_one("multi-vm").path).run_id
+    query = queries.load("ipi-chain")
+    with StoreConnection(ingested.store) as connection:
+        plan = connection.query(f"EXPLAIN {query.sql}", {"run_id": run_id}, fields=query.fields).rows
+    operators = Counter(re.findall(r"asof.join|nested.loop.join", "\n".join(line for (line,) in plan).lower()))
+    assert [(name[:4], n) for name, n in operators.items()] == [("asof", 2)]

@@ -26,26 +26,35 @@ _KINDS = ("latency_ns", "guest_ns", "userspace_ns", "blocked_ns", "polled_ns", "
 
 def exported(store: Path, run: str, to: Path, window: Window | None = None) -> DecodedTimeline:
     """Export the time-line of a run and decode it."""
-    with StoreConnection(store) as connection, to.open("wb") as file:
-        write_timeline(connection, connection.catalogue.resolve(run), window or Window(), file)
+    with StoreConnection(store) as connection:
+        return _exported(connection, run, to, window or Window())
+
+
+def _exported(connection: StoreConnection, run: str, to: Path, window: Window) -> DecodedTimeline:
+    with to.open("wb") as file:
+        write_timeline(connection, connection.catalogue.resolve(run), window, file)
     return decode(to)
 
 
-def check_against_store(timeline: DecodedTimeline, store: Path, run: str) -> int:
-    """Check a time-line of a whole run; return its slices."""
+def check_timeline(store: Path, run: str, to: Path) -> int:
+    """Export the time-line of a whole run and check it against the store; return its slices."""
+    with StoreConnection(store) as connection:
+        return _check(_exported(connection, run, to, Window()), connection, run)
+
+
+def _check(timeline: DecodedTimeline, connection: StoreConnection, run: str) -> int:
     assert timeline.faults == []
     exits = [s for s in timeline.slices if "exit" in s.categories]
     without = [s for s in timeline.instants if "exit" in s.categories]
-    with StoreConnection(store) as connection:
-        run_id = connection.catalogue.resolve(run).run_id
-        rows = connection.query(_SUMS, {"run_id": run_id}).rows
-        report = queries.run(connection, queries.load("exits-by-reason"), {"run_id": run_id}).rows
-        reasons = dict(
-            connection.query(
-                "SELECT exit_id, coalesce(reason, 'exit reason not recorded') FROM exits WHERE run_id = $run_id",
-                {"run_id": run_id},
-            ).rows
-        )
+    run_id = connection.catalogue.resolve(run).run_id
+    rows = connection.query(_SUMS, {"run_id": run_id}).rows
+    report = queries.run(connection, queries.load("exits-by-reason"), {"run_id": run_id}).rows
+    reasons = dict(
+        connection.query(
+            "SELECT exit_id, coalesce(reason, 'exit reason not recorded') FROM exits WHERE run_id = $run_id",
+            {"run_id": run_id},
+        ).rows
+    )
     found = {kind: Counter[str]() for kind in _KINDS}
     columns = {name: column for column, name in PART_NAMES.items()}
     for each in timeline.slices:
@@ -64,16 +73,15 @@ def check_against_store(timeline: DecodedTimeline, store: Path, run: str) -> int
     assert Counter(s.name for s in [*exits, *without]) == Counter({row[0]: row[8] for row in rows})
     trusted: Counter[str] = Counter()
     for each in exits:
-        if not each.notes["suspect"]:
+        if "suspect" not in each.categories:
             trusted[each.name] += each.ns
     of_report: Counter[str] = Counter()
     for reason, _idle, _exits, _share, _rate, out_of_guest_ns, *_ in report:
         of_report[reason or "exit reason not recorded"] += out_of_guest_ns or 0
     assert +trusted == +of_report
-    assert Counter(f for s in timeline.slices for f in s.flows) == Counter(
-        f for s in timeline.instants for f in s.ended_flows
-    )
-    assert all(n == 1 for n in Counter(f for s in timeline.slices for f in s.flows).values())
+    begun = Counter(f for s in exits for f in s.flows)
+    assert begun == Counter(f for s in timeline.instants for f in s.ended_flows)
+    assert all(n == 1 for n in begun.values())
     return len(timeline.slices)
 
 

@@ -21,6 +21,8 @@ def locked_connection(store: Path, spill: str) -> duckdb.DuckDBPyConnection:
             "allow_community_extensions": False,
             "python_enable_replacements": False,  # `FROM name` is a table of the store, not a variable of ours
             "temp_directory": spill,
+            # Rows that pass many filters are guessed to be few: an ASOF join of 10,000 events then takes each with each.
+            "asof_loop_join_threshold": 0,
         }
     )
     # The order matters: what is allowed must be said before the rest is forbidden.
