@@ -39,7 +39,7 @@ from kvmtrace.store.label import Label
 from kvmtrace.store.manifest import Lost
 
 if TYPE_CHECKING:
-    from browser import Scheme
+    from browser import Opened, Scheme
     from ingested import IngestedRecordings
     from playwright.sync_api import Browser
 
@@ -75,6 +75,19 @@ def test_the_page_of_a_real_recording_is_for_every_reader(
         assert here.axe() == []
         assert here.overflow() <= 0
         assert here.page.locator("figure.chart.drawn").count() == here.page.locator("figure.chart").count() > 5
+        check_filters(here)
+
+
+def check_filters(here: Opened) -> None:
+    """Tables of ten rows have a field that filters, and shorter ones none."""
+    tables = here.page.locator("main table")
+    told = tables.evaluate_all(
+        "all => all.map((each) => [each.caption.textContent, each.tBodies[0].rows.length, "
+        "!!each.closest('.dt-container')?.querySelector('input[type=search]')])"
+    )
+    assert [(title, rows) for title, rows, filtered in told if filtered != (rows >= 10)] == []
+    assert {"Exits by reason and detail", "Slowest exits"} <= {title for title, _, filtered in told if filtered}
+    assert "Exits by reason" in {title for title, _, filtered in told if not filtered}
 
 
 def cells(text: str, title: str) -> list[list[str]]:
@@ -162,6 +175,22 @@ def test_the_charts_count_every_exit_that_is_not_idle_once(lossy: Path, ingested
     assert sum(each["exits"] for each in cells_of_map) == len(timed)
 
 
+def test_charts_over_time_are_tables_too(lossy: Path, ingested: IngestedRecordings) -> None:
+    text = lossy.read_text(encoding="utf-8")
+    captions = {what: caption for caption in re.findall("<caption>(.*?)</caption>", text)
+                for what in ("Exits per second, means", "Latencies over time") if caption.startswith(what)}  # fmt: skip
+    rates = [[float(cell.replace(",", "")) for cell in row] for row in cells(text, captions["Exits per second, means"])]
+    exits = ingested.table(LOSSY, "exits").to_pylist()
+    told = ingested.manifest(LOSSY)
+    length_s = ((told.last_ts_ns or 0) - (told.first_ts_ns or 0)) / 1e9
+    assert sum(map(sum, (row[1:] for row in rates))) * length_s / len(rates) == pytest.approx(
+        sum(not each["idle"] for each in exits), rel=1e-3
+    )
+    rows = cells(text, captions["Latencies over time"])
+    timed = [e for e in exits if not e["idle"] and not e["suspect"] and e["latency_ns"] is not None]
+    assert sum(int(row[1].replace(",", "")) for row in rows) == len(timed)
+
+
 def test_the_parts_of_the_time_add_up_and_preemption_is_shown_where_recorded(
     ingested: IngestedRecordings, tmp_path: Path
 ) -> None:
@@ -207,18 +236,17 @@ def test_names_of_a_recording_show_as_text_everywhere(chromium: Browser, hostile
         assert here.axe() == []
 
 
-def test_short_tables_have_no_filter_and_long_ones_do(chromium: Browser, lossy: Path) -> None:
-    with opened(chromium, lossy) as here:
-        rows = {
-            table.locator("caption").inner_text(): table.locator("tbody tr").count()
-            for table in here.page.locator("main > section > .table > table, main .dt-container table").all()
-        }
-        filtered = {
-            (each.get_attribute("aria-label") or "").removeprefix("Filter: ")
-            for each in here.page.get_by_role("searchbox").all()
-        }
-    assert {title for title, n in rows.items() if n >= 10} >= filtered > set()
-    assert filtered.isdisjoint(title for title, n in rows.items() if n < 10)
+def test_the_overview_says_which_part_of_the_vcpus_time_exits_took(
+    ingested: IngestedRecordings, lossy: Path, tmp_path: Path
+) -> None:
+    path = written(ingested.store, tmp_path / "r.html", ingested.manifest(SCHEDULED).run_id)
+    manifest, exits = ingested.manifest(SCHEDULED), ingested.table(SCHEDULED, "exits").to_pylist()
+    out_ns = sum(each["latency_ns"] or 0 for each in exits if not each["idle"] and not each["suspect"])
+    share = out_ns / (2 * ((manifest.last_ts_ns or 0) - (manifest.first_ts_ns or 0)))
+    assert f", {share * 100:.2f}% of the time of its 2 vCPUs." in path.read_text(encoding="utf-8")
+    text = lossy.read_text(encoding="utf-8")  # of which nobody knows how much is missing
+    assert "They kept the guest out for " in text
+    assert "of the time of its" not in text
 
 
 def test_values_of_events_inside_an_exit_bear_the_names_that_the_recording_has(
@@ -297,6 +325,18 @@ def test_standard_output_gets_the_page_in_the_encoding_that_it_names(
     text = written_to.getvalue().decode("utf-8")
     assert text.startswith("<!DOCTYPE html>")
     assert "time µs" in text
+
+
+def test_a_page_of_runs_that_together_are_too_much_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = add_hostile(tmp_path / "store")
+    monkeypatch.setattr("kvmtrace.commands.report._LARGE_PAGE", 1_000_000)
+    written(store, tmp_path / "one.html", "aa")
+    assert "MB" not in capsys.readouterr().err
+    add_run(store, "bb", {"events/kvm/kvm_pio": event({}, {})})
+    written(store, tmp_path / "two.html", "aa", "bb")
+    assert "note: the page of 2 runs has 1." in capsys.readouterr().err
 
 
 def test_a_terminal_is_no_place_for_a_page(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kvmtrace.api.reports import Report
 
 _OWN_SIGNS = "µ±…█"
+_LARGE_PAGE = 3_000_000  # bytes: no page of one run is larger
 
 
 def report(
@@ -56,6 +57,8 @@ def report(
     if plot is not None:  # first, as there may be nothing to draw: no half of the answer then
         figures.save(summaries, plot, force=force)
     write_report(text, report_format, output, force=force)
+    if report_format is ReportFormat.HTML and len(summaries) > 1 and (size := len(text.encode())) > _LARGE_PAGE:
+        say(f"the page of {len(summaries):,} runs has {size / 1e6:.1f} MB; a page for each is below 3 MB")
 
 
 def _render(answer: "Report", report_format: ReportFormat, *, to_terminal: bool) -> str:

@@ -21,7 +21,7 @@ def locked_connection(store: Path, spill: str) -> duckdb.DuckDBPyConnection:
             "allow_community_extensions": False,
             "python_enable_replacements": False,  # `FROM name` is a table of the store, not a variable of ours
             "temp_directory": spill,
-            # Rows that pass many filters are guessed to be few: an ASOF join of 10,000 events then takes each with each.
+            # Rows behind many filters are guessed to be few, and an ASOF join of few takes each with each: hours.
             "asof_loop_join_threshold": 0,
         }
     )

@@ -19,7 +19,7 @@ from kvmtrace.report.html.charts import (
     shown,
 )
 from kvmtrace.report.html.parts import Cell, Chart, DataTable
-from kvmtrace.report.html.run_figures import BLOCKS
+from kvmtrace.report.html.run_figures import BLOCKS, BLOCKS_OF_A_ROW
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,15 +112,14 @@ def share_chart(distribution: Sequence[Bucket], reasons: Reasons, which: str) ->
         shares = [n / total * 100 for n in accumulate((steps[edge] for edge in edges), initial=0)]
         points = [_edge(edges[0] - 1, _STEPS_PER_OCTAVE), *(_edge(edge, _STEPS_PER_OCTAVE) for edge in edges)]
         values += [
-            {"ns": ns, "share": round(share, 4), "reason": name, "took": readable.duration(ns)}
-            for ns, share in zip(points, shares, strict=True)
+            {"ns": ns, "share": round(share, 4), "reason": name} for ns, share in zip(points, shares, strict=True)
         ]
-        values.append({"ns": highest, "share": 100, "reason": name, "took": readable.duration(highest)})
+        values.append({"ns": highest, "share": 100, "reason": name})
     spec = {
         "data": {"values": values},
         "height": _HEIGHT,
         "params": [shown(series), ZOOM],
-        "transform": [only_shown("reason")],
+        "transform": [only_shown("reason"), {"calculate": duration_expression("datum.ns"), "as": "took"}],
         "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 2, "aria": False, "clip": True},
         "encoding": {
             "x": {"field": "ns", "type": "quantitative", **latency_scale("x", lowest, highest)},
@@ -207,7 +206,32 @@ def heat_chart(bands: Sequence[BandCount], length_ns: int, which: str) -> Chart:
         f"{BLOCKS} blocks of {readable.duration(length_ns / BLOCKS)}. Exits that a loss may lie inside are left out. "
         f"{ZOOM_TOLD}",
         spec,
+        _heat_table(bands, length_ns),
     )
+
+
+def _heat_table(bands: Sequence[BandCount], length_ns: int) -> DataTable:
+    """Return what half, 99% and all of the exits of longer blocks took at most, as far as bands tell."""
+    found: defaultdict[int, Counter[int]] = defaultdict(Counter)
+    for each in bands:
+        found[each.block // BLOCKS_OF_A_ROW][each.band] += each.n
+    rows = []
+    for row, of_row in sorted(found.items()):
+        from_s = row * BLOCKS_OF_A_ROW * length_ns / BLOCKS / 1e9
+        ends = [_band_end(of_row, share) for share in (0.5, 0.99, 1.0)]
+        told = (Cell(readable.duration(end), end) for end in ends)
+        rows.append((Cell(f"{from_s:,.6f}", from_s), Cell(readable.count(of_row.total()), of_row.total()), *told))
+    title = f"Latencies over time, blocks of {readable.duration(length_ns * BLOCKS_OF_A_ROW / BLOCKS)}"
+    return DataTable(title, ("from s", "exits", "half below", "99% below", "all below"), tuple(rows), names=1)
+
+
+def _band_end(exits: Counter[int], share: float) -> float:
+    """Return the end in ns of the band in which the exit of that rank lies."""
+    bands = sorted(exits)
+    reached = accumulate(exits[band] for band in bands)
+    wanted = math.ceil(share * exits.total())
+    band = next(band for band, n in zip(bands, reached, strict=True) if n >= wanted)
+    return float(2 ** ((band + 1) / 2))
 
 
 def _powers_of_ten(most: int) -> list[int]:

@@ -72,6 +72,7 @@ def _template() -> jinja2.Template:
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False, "ensure_ascii": True}
     environment.filters["kind"] = lambda part: _KINDS[type(part)]
     environment.filters["ordered"] = _ordered
+    environment.filters["sortable"] = _sortable
     environment.filters["breakable"] = _breakable
     environment.tests["long"] = _is_long
     return environment.get_template("page.html.jinja")
@@ -89,6 +90,13 @@ def _breakable(text: str) -> markupsafe.Markup:
         return markupsafe.escape(text)
     pieces = _SIGN.split(text)
     return markupsafe.Markup("<wbr>").join(pieces)  # escapes each
+
+
+def _sortable(order: float | None) -> str:
+    """Return a number as short as still sorts as it does among those that are shown."""
+    if order is None:
+        return ""
+    return str(order) if isinstance(order, int) else f"{order:.9g}"
 
 
 def _is_long(text: str) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kvmtrace.report import readable
 from kvmtrace.report.html.charts import ZOOM, ZOOM_TOLD, color_of, dash_of, only_shown, shown
 from kvmtrace.report.html.parts import Cell, Chart, DataTable
-from kvmtrace.report.html.run_figures import BLOCKS
+from kvmtrace.report.html.run_figures import BLOCKS, BLOCKS_OF_A_ROW
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,9 +67,21 @@ def rate_chart(counts: Sequence[BlockCount], reasons: Reasons, manifest: Manifes
         "Exits per second",
         f"{which} in {BLOCKS} blocks of {readable.duration(length_ns / BLOCKS)}. {told}{ZOOM_TOLD}",
         spec,
-        _loss_table(manifest.lost, start_ns) if manifest.lost else None,
+        _rate_table(exits, series, length_ns),
         series,
     )
+
+
+def _rate_table(exits: Counter[tuple[int, str]], series: Sequence[Series], length_ns: int) -> DataTable:
+    """Return the rates over longer blocks than those of the chart: as many as are read."""
+    rows = []
+    for first in range(0, BLOCKS, BLOCKS_OF_A_ROW):
+        blocks = range(first, first + BLOCKS_OF_A_ROW)
+        from_s, row_s = first * length_ns / BLOCKS / 1e9, BLOCKS_OF_A_ROW * length_ns / BLOCKS / 1e9
+        rates = [sum(exits[block, each.name] for block in blocks) / row_s for each in series]
+        rows.append((Cell(f"{from_s:,.6f}", from_s), *(Cell(readable.fixed(rate), rate) for rate in rates)))
+    title = f"Exits per second, means over {readable.duration(length_ns * BLOCKS_OF_A_ROW / BLOCKS)}"
+    return DataTable(title, ("from s", *(each.name for each in series)), tuple(rows), names=1)
 
 
 def _span(manifest: Manifest) -> tuple[int, int]:
@@ -169,7 +181,10 @@ def _loss_values(lost: Sequence[Lost], start_ns: int, length_ns: int) -> list[di
     ]
 
 
-def _loss_table(lost: Sequence[Lost], start_ns: int) -> DataTable:
+def loss_table(manifest: Manifest) -> DataTable:
+    """Return the table of what was lost; something must be."""
+    lost, start_ns = manifest.lost, _span(manifest)[0]
+
     def when(ts_ns: int | None) -> Cell:
         if ts_ns is None:
             return Cell("not recorded")

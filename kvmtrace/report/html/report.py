@@ -102,6 +102,8 @@ def _over_time(run: RunFigures, exits: ExitTable) -> Iterator[Part]:
         return
     if any(exits.with_idle or not each.idle for each in run.by_time):
         yield rate_chart.rate_chart(run.by_time, _reasons(exits), manifest, with_idle=exits.with_idle)
+    if manifest.lost:
+        yield rate_chart.loss_table(manifest)
     if run.latencies_by_time:
         yield latency_charts.heat_chart(run.latencies_by_time, last - first, _which(exits))
 

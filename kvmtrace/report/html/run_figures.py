@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 BLOCKS = 160
 """Blocks of equal length that a recording is cut into: what a wide screen shows, however long it is."""
+BLOCKS_OF_A_ROW = 5
+"""Of those blocks, so many are a row where a chart is told as a table."""
 SLOWEST = 20
 """Exits that are shown one by one."""
 EVENTS_OF_AN_EXIT = 40
