@@ -11,7 +11,7 @@ from kvmtrace.comparing.comparison import Comparison
 from kvmtrace.comparing.lines import Line, Options, Section
 from kvmtrace.comparing.waterfall import Cause, Change, Step, Waterfall
 from kvmtrace.exit_keys import By, Key
-from kvmtrace.stats.estimates import BETWEEN, SINGLE, WITHIN, Estimate, Interval
+from kvmtrace.stats.estimate import BETWEEN, SINGLE, WITHIN, Estimate, Interval
 from kvmtrace.stats.verdicts import Verdict
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from kvmtrace.stats.blocks import block_length, draws
-from kvmtrace.stats.estimates import LEVEL, Estimate, Replicated, between_runs, within_runs
+from kvmtrace.stats.estimate import LEVEL, Estimate
+from kvmtrace.stats.estimates import Replicated, between_runs, within_runs
 from kvmtrace.stats.verdicts import Verdict, holm, verdict
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kvmtrace.budget.limits import Decision, Limit, both, limit
-from kvmtrace.stats.estimates import Interval
+from kvmtrace.stats.estimate import Interval
 
 WITHIN, OVER, UNDECIDED = Decision.WITHIN, Decision.OVER, Decision.UNDECIDED
 

@@ -16,7 +16,7 @@ from kvmtrace.stats.estimates import Mean
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kvmtrace.stats.estimates import Estimate
+    from kvmtrace.stats.estimate import Estimate
 
 RATE = over(Exits(), Seconds())
 PER_INTERRUPT = over(Exits(), Events("kvm_inj_virq"))

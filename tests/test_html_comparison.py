@@ -23,7 +23,7 @@ from kvmtrace.report.html.comparison import page
 from kvmtrace.report.html.comparison_curves import MOST_POINTS, thinned
 from kvmtrace.report.html.page import render
 from kvmtrace.report.html.parts import Chart, DataTable, Text
-from kvmtrace.stats.estimates import Interval
+from kvmtrace.stats.estimate import Interval
 from kvmtrace.stats.verdicts import Verdict
 
 if TYPE_CHECKING:

@@ -27,14 +27,15 @@ from kvmtrace.report.blocks import Table
 from kvmtrace.report.comparison import document
 from kvmtrace.report.comparison_numbers import significant
 from kvmtrace.report.comparison_tables import detail_name, key_name
-from kvmtrace.stats.estimates import BETWEEN, Interval, between_runs
+from kvmtrace.stats.estimate import BETWEEN, Interval
+from kvmtrace.stats.estimates import between_runs
 from kvmtrace.stats.verdicts import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kvmtrace.comparing.comparison import Comparison
-    from kvmtrace.stats.estimates import Estimate
+    from kvmtrace.stats.estimate import Estimate
 
 GOLDEN = Path(__file__).parent / "golden" / "compare"
 FORMATS: dict[str, Callable[[Comparison], str]] = {

@@ -8,21 +8,8 @@ from scipy import stats
 
 from kvmtrace.errors import UsageError
 from kvmtrace.stats import ranks, student
-from kvmtrace.stats.estimates import (
-    ALL_EQUAL,
-    BETWEEN,
-    FEW,
-    FROM_MEANS,
-    MIN_RUNS,
-    SINGLE,
-    WITHIN,
-    Mean,
-    Replicated,
-    between_runs,
-    from_means,
-    single,
-    within_runs,
-)
+from kvmtrace.stats.estimate import ALL_EQUAL, BETWEEN, FEW, FROM_MEANS, SINGLE, WITHIN
+from kvmtrace.stats.estimates import MIN_RUNS, Mean, Replicated, between_runs, from_means, single, within_runs
 from kvmtrace.stats.verdicts import Verdict, verdict
 
 ABOVE = [101.0, 103.0, 99.0, 100.5, 98.0, 102.0, 104.0, 97.5]

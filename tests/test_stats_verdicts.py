@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from kvmtrace.errors import UsageError
-from kvmtrace.stats.estimates import WITHIN, Estimate, Interval, between_runs, single
+from kvmtrace.stats.estimate import WITHIN, Estimate, Interval
+from kvmtrace.stats.estimates import between_runs, single
 from kvmtrace.stats.verdicts import Verdict, holm, verdict
 
 

@@ -23,7 +23,7 @@ from kvmtrace.checked_toml import Strict, wrong
 from kvmtrace.comparing.claims import Figure
 from kvmtrace.comparing.expressions import Expression
 from kvmtrace.errors import InputError, UsageError
-from kvmtrace.stats.estimates import LEVEL
+from kvmtrace.stats.estimate import LEVEL
 from kvmtrace.stats.verdicts import MINIMUM_EFFECT
 
 if TYPE_CHECKING:

@@ -18,14 +18,15 @@ from kvmtrace.comparing.differences import warnings
 from kvmtrace.comparing.names import check_names
 from kvmtrace.comparing.sides import alone, estimate
 from kvmtrace.errors import ExitCode, InputError, UsageError
-from kvmtrace.stats.estimates import MIN_RUNS, Interval
+from kvmtrace.stats.estimate import Interval
+from kvmtrace.stats.estimates import MIN_RUNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kvmtrace.budget.budget_file import Budget, Budgets
     from kvmtrace.comparing.sides import Side
-    from kvmtrace.stats.estimates import Estimate
+    from kvmtrace.stats.estimate import Estimate
 
 _NO_CHANGE = {Figure.RATIO: 1.0, Figure.DIFFERENCE: 0.0, Figure.NEW: None}
 _UNDEFINED = "it has no value: a division by 0"

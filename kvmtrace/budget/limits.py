@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kvmtrace.stats.estimates import Interval
+    from kvmtrace.stats.estimate import Interval
 
 
 class Decision(StrEnum):

@@ -21,7 +21,7 @@ from kvmtrace.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kvmtrace.stats.estimates import Estimate, Interval
+    from kvmtrace.stats.estimate import Estimate, Interval
 
 
 class Outcome(StrEnum):

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from kvmtrace.comparing.denominators import PER_SECOND, Denominator
 from kvmtrace.exit_keys import By
-from kvmtrace.stats.estimates import LEVEL
+from kvmtrace.stats.estimate import LEVEL
 from kvmtrace.stats.verdicts import MINIMUM_EFFECT, Verdict
 
 if TYPE_CHECKING:
     from kvmtrace.exit_keys import Key
-    from kvmtrace.stats.estimates import Estimate
+    from kvmtrace.stats.estimate import Estimate
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from kvmtrace.comparing.run_data import NotRecordedError, RunData, drawn
 from kvmtrace.comparing.terms import Events, Exits, Figure, Operation, Percentile, Seconds, percentiles_of
 from kvmtrace.stats import estimates, one_side
 from kvmtrace.stats.blocks import block_length
-from kvmtrace.stats.estimates import LEVEL, Estimate, Mean, Replicated
+from kvmtrace.stats.estimate import BETWEEN, LEVEL, WITHIN, Estimate
+from kvmtrace.stats.estimates import Mean, Replicated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,12 +105,12 @@ def _of_runs(term: Term, base: Side, new: Side, level: float, least_runs: int) -
     why = f"{lacking} of {sum(map(len, values))} runs have no value: a division by 0"
     points = estimates.single(medians[0], medians[1], level)
     ns = len(values[0]), len(values[1])
-    return replace(points, missing=why, base_n=ns[0], new_n=ns[1], unit_of_n="runs", method=estimates.BETWEEN)
+    return replace(points, missing=why, base_n=ns[0], new_n=ns[1], unit_of_n="runs", method=BETWEEN)
 
 
 def _of_one_run_each(term: Term, base: Side, new: Side, level: float) -> Estimate:
     if few := _too_few_exits(term, (base, new)):
-        return replace(_single(term, base, new, level), missing=few, unit_of_n="blocks", method=estimates.WITHIN)
+        return replace(_single(term, base, new, level), missing=few, unit_of_n="blocks", method=WITHIN)
     if not all(np.isfinite(side.values(term)[0]) for side in (base, new)):
         return replace(_single(term, base, new, level), missing="a division by 0")
     means = [_mean(term, side.runs[0]) for side in (base, new)]

@@ -13,12 +13,13 @@ import numpy as np
 
 from kvmtrace.predicting.result import Measures
 from kvmtrace.stats import blocks, one_side
-from kvmtrace.stats.estimates import Interval, Replicated
+from kvmtrace.stats.estimate import Interval
+from kvmtrace.stats.estimates import Replicated
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from kvmtrace.stats.estimates import Estimate
+    from kvmtrace.stats.estimate import Estimate
 
     Floats = NDArray[np.float64]
 

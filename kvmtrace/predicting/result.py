@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kvmtrace.stats.estimates import Estimate
+    from kvmtrace.stats.estimate import Estimate
     from kvmtrace.store.manifest import Manifest
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kvmtrace.budget.decisions import Checked, Decided
     from kvmtrace.comparing.sides import Side
     from kvmtrace.report.blocks import Block
-    from kvmtrace.stats.estimates import Interval
+    from kvmtrace.stats.estimate import Interval
 
 _HEADINGS = ("decision", "budget", "kind", "metric", "base", "new", "limit", "value", "interval", "why")
 _IN_MESSAGE = {ord("%"): "%25", ord("\r"): "%0D", ord("\n"): "%0A"}

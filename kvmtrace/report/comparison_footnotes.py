@@ -9,13 +9,14 @@ from kvmtrace.comparing.tables import wants_latency
 from kvmtrace.report.comparison_numbers import level_words
 from kvmtrace.report.comparison_words import NO_SECOND_RUN, TOO_FEW_EXITS, least_p, short
 from kvmtrace.report.wording import listed
-from kvmtrace.stats.estimates import ALL_EQUAL, BETWEEN, FEW, FROM_MEANS, MIN_RUNS, WITHIN
+from kvmtrace.stats.estimate import ALL_EQUAL, BETWEEN, FEW, FROM_MEANS, WITHIN
+from kvmtrace.stats.estimates import MIN_RUNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from kvmtrace.comparing.comparison import Comparison
-    from kvmtrace.stats.estimates import Estimate
+    from kvmtrace.stats.estimate import Estimate
 
 
 def footnotes(comparison: Comparison) -> list[str]:

@@ -9,7 +9,7 @@ from kvmtrace.report.readable import NONE
 
 if TYPE_CHECKING:
     from kvmtrace.comparing.lines import Line
-    from kvmtrace.stats.estimates import Estimate, Interval
+    from kvmtrace.stats.estimate import Estimate, Interval
 
 _TIMES = "\N{MULTIPLICATION SIGN}"
 _DIGITS = 3

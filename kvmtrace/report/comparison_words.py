@@ -15,14 +15,14 @@ from kvmtrace.report.comparison_numbers import (
     significant,
     times,
 )
-from kvmtrace.stats.estimates import ALL_EQUAL, BETWEEN, FEW, FROM_MEANS, WITHIN
+from kvmtrace.stats.estimate import ALL_EQUAL, BETWEEN, FEW, FROM_MEANS, WITHIN
 from kvmtrace.stats.verdicts import Verdict
 
 if TYPE_CHECKING:
     from kvmtrace.comparing.claims import Claimed
     from kvmtrace.comparing.comparison import Comparison
     from kvmtrace.comparing.lines import Line
-    from kvmtrace.stats.estimates import Estimate
+    from kvmtrace.stats.estimate import Estimate
 
 _FELL = (
     (0.095, "less than a tenth is left"), (0.105, "a tenth is left"), (0.24, "less than a quarter is left"),

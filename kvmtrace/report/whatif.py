@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from kvmtrace.predicting.ranking import Ranking
     from kvmtrace.predicting.result import Prediction, Refused
-    from kvmtrace.stats.estimates import Estimate
+    from kvmtrace.stats.estimate import Estimate
 
 
 def text(said: Iterable[Section]) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from kvmtrace.predicting.ranking import Ranking
     from kvmtrace.predicting.result import ChangeResult, Prediction, Refused
-    from kvmtrace.stats.estimates import Estimate
+    from kvmtrace.stats.estimate import Estimate
 
 _TEXT, _NUMBER = "VARCHAR", "DOUBLE"  # a DuckDB type decides on which side a column is aligned
 _ACTIONS = {"remove": "gone", "rescale": "other cost"}

@@ -1,7 +1,6 @@
-"""What a figure was before and after, how sure that is, and by which method: one `Estimate` for a measure.
+"""Compares a figure of two sides: single ones, blocks of time within a run each, several runs, or means of others.
 
-Samples are runs, or blocks of time within one run; never single events, which are anything but independent. Where
-there is no interval, `Estimate.missing` says why. A figure that was not recorded is None, never 0.
+Samples are runs, or blocks of time within one run; never single events, which are anything but independent.
 """
 
 import math
@@ -12,11 +11,21 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kvmtrace.errors import UsageError
 from kvmtrace.stats import ranks, student
-
-LEVEL = 0.95
-"""Of 100 intervals at this level 95 hold what they are about."""
+from kvmtrace.stats.estimate import (
+    BETWEEN,
+    FROM_MEANS,
+    LEVEL,
+    SINGLE,
+    WITHIN,
+    Estimate,
+    Interval,
+    check_level,
+    interval_of,
+    points,
+    ratio_of,
+)
+from kvmtrace.stats.few_runs import of_few_runs
 
 MIN_BLOCKS = 8
 """Independent blocks a side from which one run has an interval of its own."""
@@ -28,49 +37,6 @@ Holm over ten measures makes 0.08 of it."""
 FEW_RUNS = 3
 """Runs a side from which fewer are compared by their spread, where an assumption will do: docs/statistics.md says how
 often equal ones are called different."""
-
-WITHIN = "moving-block bootstrap within one run a side"
-BETWEEN = "Mann-Whitney, Hodges-Lehmann"
-FEW = "Welch's t of few runs"
-ALL_EQUAL = "few runs, all of a side equal"
-FROM_MEANS = "Welch's t from mean, ± and n"
-SINGLE = "single figures: no interval"
-
-
-class Interval(NamedTuple):
-    """Both ends of an interval, in the unit of what it is about."""
-
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A measure on both sides.
-
-    base, new: the figures, in the measure's unit; None is not recorded. Of several runs, the median.
-    ratio: new / base; None where base is 0 or either is missing. Of several runs, Hodges and Lehmann's estimate, or
-        of few the mean logarithms', so that it lies within its interval (it may differ from the ratio of the medians).
-    difference: new - base in the measure's unit, likewise.
-    p: two-sided, of no difference.
-    base_n, new_n: how many `unit_of_n` each side has; of blocks, how many whole ones.
-    level: of both intervals.
-    missing: why there is no interval, where there is none.
-    """
-
-    base: float | None
-    new: float | None
-    ratio: float | None
-    ratio_interval: Interval | None
-    difference: float | None
-    difference_interval: Interval | None
-    p: float | None
-    method: str
-    base_n: int
-    new_n: int
-    unit_of_n: str
-    level: float
-    missing: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +68,7 @@ def single(base: float | None, new: float | None, level: float = LEVEL) -> Estim
     missing = f"not recorded: {' and '.join(absent)}" if absent else "two single figures carry no interval"
     known = [None if name in absent else value for name, value in sides]
     ns = [int(value is not None) for value in known]
-    return _points(known[0], known[1], SINGLE, (ns[0], ns[1]), "figures", level, missing)
+    return points(known[0], known[1], SINGLE, (ns[0], ns[1]), "figures", level, missing)
 
 
 def within_runs(base: Replicated, new: Replicated, level: float = LEVEL) -> Estimate:
@@ -115,26 +81,26 @@ def within_runs(base: Replicated, new: Replicated, level: float = LEVEL) -> Esti
     Where figures or replicas are not all above 0, only the difference has an interval, and p is of it. A side that is
     0 in all replicas shows no spread of its own: it is given the other side's, as a run of its length would have it.
     """
-    _check_level(level)
+    check_level(level)
     ns = (math.floor(base.blocks), math.floor(new.blocks))
     few = min(base.blocks, new.blocks) < MIN_BLOCKS
     if few or not (_finite(base) and _finite(new)):
         found = " and ".join(str(n) for n in ns)
         missing = f"too few blocks: need {MIN_BLOCKS} a side, found {found}" if few else "some blocks have no value"
-        return _points(base.value, new.value, WITHIN, ns, "blocks", level, missing)
+        return points(base.value, new.value, WITHIN, ns, "blocks", level, missing)
     plain = student.compare(*_alike(base, new), level)
     ratio_interval, p = None, plain.p
     if all(side.value > 0 and side.replicas.min() > 0 for side in (base, new)):
         logs = [Replicated(math.log(side.value), np.log(side.replicas), side.blocks) for side in (base, new)]
         log = student.compare(_side(logs[0]), _side(logs[1]), level)
-        ratio_interval, p = _interval(log.difference, log.half_width, exponent=True), log.p
+        ratio_interval, p = interval_of(log.difference, log.half_width, exponent=True), log.p
     return Estimate(
         base.value,
         new.value,
-        _ratio(base.value, new.value),
+        ratio_of(base.value, new.value),
         ratio_interval,
         plain.difference,
-        _interval(plain.difference, plain.half_width),
+        interval_of(plain.difference, plain.half_width),
         p,
         WITHIN,
         *ns,
@@ -148,25 +114,25 @@ def between_runs(
 ) -> Estimate:
     """Compare one figure of each of several runs a side: from `MIN_RUNS` on, by the order of the runs.
 
-    Fewer, from `least_runs` on: `_of_few_runs`. p is Mann and Whitney's, the ratio Hodges and Lehmann's shift of the
+    Fewer, from `least_runs` on: `of_few_runs`. p is Mann and Whitney's, the ratio Hodges and Lehmann's shift of the
     logarithms, the difference that of the values (`ranks`). Where values are not above 0 the ratio is that of the
     medians, and only the difference has an interval. Nothing is assumed of the runs' distribution but that runs of a
     side are independent of each other.
     """
-    _check_level(level)
+    check_level(level)
     base, new = (np.asarray(values, dtype=np.float64) for values in (base_values, new_values))
     ns = (len(base), len(new))
     medians = [float(np.median(values)) if len(values) else None for values in (base, new)]
     if min(ns) < least_runs:
         missing = f"not enough runs: need {least_runs} a side, found {ns[0]} and {ns[1]}"
-        return _points(medians[0], medians[1], BETWEEN, ns, "runs", level, missing)
+        return points(medians[0], medians[1], BETWEEN, ns, "runs", level, missing)
     if min(ns) < MIN_RUNS:
-        return _of_few_runs(base, new, level)
+        return of_few_runs(base, new, level)
     difference, ends = ranks.shift(base, new, level)
     if ends == (0.0, 0.0) and (base.any() or new.any()):
         # So many runs are 0 that their order tells nothing of those that are not.
         ends = float(new.min() - base.max()), float(new.max() - base.min())
-    ratio, ratio_ends = _ratio(medians[0], medians[1]), None
+    ratio, ratio_ends = ratio_of(medians[0], medians[1]), None
     if base.min() > 0 and new.min() > 0:
         log_ratio, log_ends = ranks.shift(np.log(base), np.log(new), level)
         ratio = math.exp(log_ratio)
@@ -187,46 +153,13 @@ def between_runs(
     )
 
 
-def _of_few_runs(base: NDArray[np.float64], new: NDArray[np.float64], level: float) -> Estimate:
-    """Compare runs that are too few for their order to show anything, by how far they spread.
-
-    Welch's t, of the logarithms for the ratio (and p) and of the values for the difference: runs are taken to be
-    spread as the normal or log-normal distribution is. Where values are not all above 0 only the difference has an
-    interval. A side without any spread is given the other's: where figures take few values, equal ones are common.
-
-    Two sides whose runs are all equal (`ALL_EQUAL`), as counts of a program that does the same again, show no spread to
-    go by: p is 0 or 1 and the interval a point, which is as sure as that the next run is equal, too. Two sides of 3
-    runs of one distribution, whichever it is, come out so and different at most once in 32 times: 2 p³(1-p)³.
-    """
-    ns = (len(base), len(new))
-    medians = float(np.median(base)), float(np.median(new))
-    plain = student.compare(*_spreads(base, new), level)
-    ratio, ratio_interval, p = _ratio(*medians), None, plain.p
-    if base.min() > 0 and new.min() > 0:
-        log = student.compare(*_spreads(np.log(base), np.log(new)), level)
-        ratio, p = math.exp(log.difference), log.p
-        ratio_interval = _interval(log.difference, log.half_width, exponent=True)
-    ends = _interval(plain.difference, plain.half_width)
-    method = FEW if np.ptp(base) or np.ptp(new) else ALL_EQUAL
-    return Estimate(*medians, ratio, ratio_interval, plain.difference, ends, p, method, *ns, "runs", level)
-
-
-def _spreads(base: NDArray[np.float64], new: NDArray[np.float64]) -> tuple[student.Side, student.Side]:
-    """Return means with their errors. Where one side has no spread all of the error stands with the other, its own."""
-    sides = [student.Side(float(each.mean()), float(each.std(ddof=1)), len(each) - 1) for each in (base, new)]
-    part = math.sqrt(1 / len(base) + 1 / len(new))
-    parts = [part if np.ptp(other) == 0 else 1 / math.sqrt(len(each)) for each, other in ((base, new), (new, base))]
-    first, second = (side._replace(error=side.error * share) for side, share in zip(sides, parts, strict=True))
-    return first, second
-
-
 def from_means(base: Mean, new: Mean, level: float = LEVEL) -> Estimate:
     """Compare two means by the standard errors and n that their source printed.
 
     Welch's t; the ratio's interval by Fieller's theorem, which leaves 1 out exactly where p is below 1 - level. It
     has none where base could be 0 for all its error. Means without ± or n, or of fewer than 2, are single figures.
     """
-    _check_level(level)
+    check_level(level)
     sides = [
         student.Side(mean.value, mean.stderr, mean.n - 1)
         for mean in (base, new)
@@ -240,40 +173,22 @@ def from_means(base: Mean, new: Mean, level: float = LEVEL) -> Estimate:
     ns = (base.n or 0, new.n or 0)
     unit = "samples as the source counted them"
     if not any(side.error for side in sides):
-        return _points(base.value, new.value, FROM_MEANS, ns, unit, level, "both sides' ± is 0 as printed")
+        return points(base.value, new.value, FROM_MEANS, ns, unit, level, "both sides' ± is 0 as printed")
     welch = student.compare(sides[0], sides[1], level)
     ends = student.fieller(sides[0], sides[1], welch.t)
     return Estimate(
         base.value,
         new.value,
-        _ratio(base.value, new.value),
+        ratio_of(base.value, new.value),
         Interval(*ends) if ends else None,
         welch.difference,
-        _interval(welch.difference, welch.half_width),
+        interval_of(welch.difference, welch.half_width),
         welch.p,
         FROM_MEANS,
         *ns,
         unit,
         level,
     )
-
-
-def _points(
-    base: float | None, new: float | None, method: str, ns: tuple[int, int], unit: str, level: float, missing: str
-) -> Estimate:
-    """Return the figures alone."""
-    difference = None if base is None or new is None else new - base
-    ratio = _ratio(base, new)
-    return Estimate(base, new, ratio, None, difference, None, None, method, *ns, unit, level, missing)
-
-
-def _ratio(base: float | None, new: float | None) -> float | None:
-    return None if new is None or not base else new / base
-
-
-def _interval(middle: float, half_width: float, *, exponent: bool = False) -> Interval:
-    ends = middle - half_width, middle + half_width
-    return Interval(*map(math.exp, ends)) if exponent else Interval(*ends)
 
 
 def _finite(side: Replicated) -> bool:
@@ -299,8 +214,3 @@ def _alike(base: Replicated, new: Replicated) -> tuple[student.Side, student.Sid
 def _lent(side: student.Side, times_as_long: float) -> student.Side:
     """Return 0 with the error of a side that was `times_as_long`: that of a rate goes with the root of the time."""
     return side._replace(value=0.0, error=side.error * math.sqrt(times_as_long))
-
-
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise UsageError(f"a confidence level of {level:g}", hint="give one between 0 and 1, such as 0.95")

@@ -6,15 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import special
 
-from kvmtrace.stats.estimates import (
-    LEVEL,
-    MIN_BLOCKS,
-    MIN_RUNS,
-    Estimate,
-    Interval,
-    Mean,
-    Replicated,
-)
+from kvmtrace.stats.estimate import LEVEL, Estimate, Interval
+from kvmtrace.stats.estimates import MIN_BLOCKS, MIN_RUNS, Mean, Replicated
 
 WITHIN = "moving-block bootstrap within one run"
 BETWEEN = "sign test, median"

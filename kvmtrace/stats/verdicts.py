@@ -6,7 +6,7 @@ from enum import StrEnum
 import numpy as np
 
 from kvmtrace.errors import UsageError
-from kvmtrace.stats.estimates import LEVEL, Estimate, Interval
+from kvmtrace.stats.estimate import LEVEL, Estimate, Interval
 
 MINIMUM_EFFECT = 0.01
 """The least change that counts, as a share of base."""

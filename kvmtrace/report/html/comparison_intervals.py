@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kvmtrace.comparing.comparison import Comparison
     from kvmtrace.comparing.lines import Line
     from kvmtrace.report.html.parts import Part
-    from kvmtrace.stats.estimates import Estimate
+    from kvmtrace.stats.estimate import Estimate
 
 MOST = 40
 """Lines of a chart."""
