@@ -13,7 +13,8 @@ from kvmtrace.report.tables import distinct
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kvmtrace.store.connection import Fields, Result, StoreConnection
+    from kvmtrace.store.connection import Result, StoreConnection
+    from kvmtrace.store.tables_made import Fields
 
 _TYPES: dict[str, pl.DataType] = {
     "BOOLEAN": pl.Boolean(),

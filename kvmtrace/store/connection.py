@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -15,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import duckdb
 
 from kvmtrace.errors import StoreError, UsageError
-from kvmtrace.store import guard, manifest_tables
+from kvmtrace.store import guard
 from kvmtrace.store.catalogue import Catalogue
 from kvmtrace.store.locked import locked_connection
-from kvmtrace.store.views import View, Views, empty_select, literal, quoted
+from kvmtrace.store.tables_made import TablesMade, said
+from kvmtrace.store.views import Views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -28,14 +28,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from kvmtrace.store.guard import Statement
+    from kvmtrace.store.tables_made import Fields
 
 _T = TypeVar("_T")
-
-Fields = dict[str, dict[str, str]]
-"""Columns that tables must have, with their DuckDB types, by table: null where no run has them.
-
-A table that no run has is empty.
-"""
 
 
 @dataclass(slots=True)
@@ -63,13 +58,13 @@ class StoreConnection:
         """StoreError: there is no store at `store`."""
         self.catalogue = Catalogue(store)
         self.views = Views(self.catalogue)
-        self._made: dict[str, object] = {}
         self._checked: dict[str, Statement] = {}
         with ExitStack() as stack:
             spill = tempfile.mkdtemp(prefix="kvmtrace-")
             stack.callback(shutil.rmtree, spill, ignore_errors=True)
             self._connection = locked_connection(self.catalogue.store, spill)
             stack.callback(self._connection.close)
+            self._tables = TablesMade(self._connection, self.catalogue, self.views)
             # A connection that nobody closes leaves no folder for spilled rows behind.
             self._closing = weakref.finalize(self, _close, stack.pop_all(), os.getpid())
 
@@ -182,7 +177,7 @@ class StoreConnection:
         given = dict(parameters or {})
         if given.keys() != statement.parameters:
             raise UsageError(f"expected values for {_names(statement.parameters)}, found {_names(given)}")
-        self._make_views(statement, fields or {})
+        self._tables.make(statement, fields or {})
         return statement, given
 
     def _run(
@@ -205,55 +200,8 @@ class StoreConnection:
                 self._connection.interrupt()
                 raise
 
-    def _make_views(self, statement: Statement, fields: Fields) -> None:
-        for name in sorted(statement.tables):
-            view = self.views.find(name)
-            if view is None and name in fields:
-                view = self.views.absent(name)
-            if view is not None:
-                self._make(view, fields.get(name, {}))
-            elif name not in statement.own_tables:
-                raise self._unknown_table(name)
-        if statement.lists_tables:
-            for view in self.views.all():
-                if view.from_manifests:
-                    self._make(view, {})
-                elif view.name not in self._made:
-                    self._create(view, empty_select(self.views.columns(view)))
-
-    def _make(self, view: View, fields: dict[str, str]) -> None:
-        if self._made.get(view.name) == fields:
-            return
-        if not view.from_manifests:
-            self._create(view, self.views.select(view, fields))
-        elif view.name not in self._made:
-            self._fill(view)
-        self._made[view.name] = fields
-
-    def _create(self, view: View, select: str) -> None:
-        try:
-            self._connection.execute(f"CREATE OR REPLACE VIEW {quoted(view.name)} AS {select}")
-        except duckdb.Error as error:
-            raise self._said(error) from None
-
-    def _fill(self, view: View) -> None:
-        """Make a table of what manifests say. It is small, and in memory only."""
-        structure = literal(json.dumps([dict(view.columns)]))
-        select = f"SELECT unnest(row_) FROM (SELECT unnest(from_json($rows, {structure})) AS row_)"  # noqa: S608 - our own names
-        rows = json.dumps(manifest_tables.rows(view.name, self.catalogue))
-        self._connection.execute(f"CREATE TABLE {quoted(view.name)} AS {select}", {"rows": rows})
-
-    def _unknown_table(self, name: str) -> UsageError:
-        near = self.views.near(name)
-        hint = f"nearest: {', '.join(near)}" if near else "`kvmtrace sql 'SHOW TABLES'` lists the tables"
-        return UsageError(f"no table {name!r} in the store {self.catalogue.store}", hint=hint)
-
     def _said(self, error: duckdb.Error) -> UsageError | StoreError:
-        said = guard.sql_error(error)
-        of_files = isinstance(error, duckdb.IOException | duckdb.PermissionException)
-        if of_files or str(self.catalogue.store) in said.message:
-            return StoreError(f"the store cannot be read: {said.message}", hint="a run may have been removed meanwhile")
-        return said
+        return said(error, self.catalogue.store)
 
 
 def _close(opened: ExitStack, process: int) -> None:
