@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from kvmtrace import queries
+from kvmtrace.export import exit_blocks
 from kvmtrace.export.flows import Flows, joined
 from kvmtrace.export.instants import INJECTION
 from kvmtrace.query_file import preceded_by
@@ -24,10 +25,23 @@ if TYPE_CHECKING:
 
 _SPANS = 4
 """Spans of ChosenExits.spans that are one stretch: of about 260,000 exits."""
-_SPANS_AROUND = 2
+_SPANS_AROUND = 1
 """Spans before and behind a stretch that are read too: an IPI that waits longer than they take may have no flow."""
 _AROUND_WINDOW_NS = 200_000_000
-"""How far before and behind a window events are read: those of the same interrupt as one at its edge."""
+"""How far before and behind a window events are read at most, and no farther than a span: those at its edges."""
+_EDGES = """
+SELECT
+    (SELECT min(ts_ns) FROM (
+        SELECT exit_ts_ns AS ts_ns FROM exits
+        WHERE run_id = $run_id AND exit_ts_ns >= $from_ns - $around_ns AND exit_ts_ns < $from_ns
+        ORDER BY ts_ns DESC LIMIT $exits
+    )),
+    (SELECT max(ts_ns) FROM (
+        SELECT exit_ts_ns AS ts_ns FROM exits
+        WHERE run_id = $run_id AND exit_ts_ns >= $to_ns AND exit_ts_ns < $to_ns + $around_ns
+        ORDER BY ts_ns LIMIT $exits
+    ))
+"""
 _QUERY = "ipi-chain"
 _NEEDED = ("kvm_apic_accept_irq", INJECTION)
 _SENT_BY = ("kvm_apic_ipi", "kvm_hypercall", "kvm_hv_send_ipi", "kvm_hv_send_ipi_ex")
@@ -72,7 +86,7 @@ class FlowReader:
         self._waiting: list[_Stretch] = []
         recorded = {t.event for t in manifest.tracepoints if t.system == "kvm" and t.rows}
         if recorded.issuperset(_NEEDED) and not recorded.isdisjoint(_SENT_BY):
-            self._waiting = _stretches(chosen.spans())
+            self._waiting = _stretches(chosen.spans(), _edges(chosen))
             query = queries.load(_QUERY)
             self._sql, self._fields = _near_query(query), query.fields
             rows = chosen.connection.query(_THREADS, {"run_id": chosen.run_id}).rows
@@ -133,8 +147,24 @@ class FlowReader:
         return Flows.none() if found is None else flows.ending_at(found.on_timelines())
 
 
-def _stretches(spans: Sequence[tuple[int, int]]) -> list[_Stretch]:
-    around = (spans[0][0] - _AROUND_WINDOW_NS, spans[-1][1] + _AROUND_WINDOW_NS)
+def _edges(chosen: ChosenExits) -> tuple[int, int]:
+    """Return the times between which events are read for the whole window."""
+    parameters = {
+        "run_id": chosen.run_id,
+        "from_ns": chosen.from_ns,
+        "to_ns": chosen.to_ns,
+        "around_ns": _AROUND_WINDOW_NS,
+        "exits": exit_blocks.BLOCK_EXITS,
+    }
+    ((first, last),) = chosen.connection.query(_EDGES, parameters).rows
+    # Where no exit is near, events may be: of threads of the VMM, before the first exit.
+    return (
+        chosen.from_ns - _AROUND_WINDOW_NS if first is None else first,
+        chosen.to_ns + _AROUND_WINDOW_NS if last is None else last,
+    )
+
+
+def _stretches(spans: Sequence[tuple[int, int]], around: tuple[int, int]) -> list[_Stretch]:
     found = []
     for first in range(0, len(spans), _SPANS):
         last = min(first + _SPANS, len(spans)) - 1
