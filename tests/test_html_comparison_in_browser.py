@@ -98,6 +98,17 @@ def test_figures_are_sorted_by_what_they_are_and_not_by_their_text(of_recordings
     assert shown[-1] < 1000
 
 
+def test_a_column_without_a_heading_does_not_offer_to_sort(of_recordings: Opened) -> None:
+    first, second = of_recordings.table("The sides").locator("thead tr > *").all()[:2]
+    assert second.locator("[role=button]").count() == 1
+    assert first.locator("[role=button]").count() == 0
+    arrows = [
+        each.locator(".dt-column-order").evaluate("each => getComputedStyle(each, '::after').content")
+        for each in (first, second)
+    ]
+    assert arrows[0] == "none" != arrows[1]
+
+
 def test_a_point_tells_its_interval_method_and_p(of_recordings: Opened) -> None:
     of_recordings.chart("The whole").locator(POINTS).first.hover()
     told = of_recordings.page.locator("#vg-tooltip-element.visible")
