@@ -18,7 +18,10 @@ from kvmtrace.export.exit_blocks import choose
 from kvmtrace.export.flow_reader import FlowReader
 from kvmtrace.export.slices import BY_CONVENTION
 from kvmtrace.export.window import ChosenVcpu, Window, parse_window
+from kvmtrace.formats.source import ReadOptions
+from kvmtrace.ingesting import ingest
 from kvmtrace.store.connection import StoreConnection
+from kvmtrace.store.label import Label
 from kvmtrace.store.manifest import Lost
 
 if TYPE_CHECKING:
@@ -29,15 +32,23 @@ if TYPE_CHECKING:
 
     from kvmtrace.export.flows import Flows
 
-_FORMS = ("perf*.data", "perf.data.kvm", "trace*.dat", "*-trace.dat", "trace.txt*", "trace-[lmt]*.txt.gz")
-_NO_RECORDINGS = ("ppc-tb", "tsc", "nocontext", "event-counts", "trace-cmd-", "trace_")
-"""Parts of names of captures that are no recording, have no times, or times in ticks."""
+_FORMS = (
+    "perf*.data",
+    "pid-perf.data",
+    "perf.data.kvm",
+    "trace*.dat",
+    "*-trace.dat",
+    "trace.txt*",
+    "trace-[lmt]*.txt.gz",
+)
+_NO_RECORDINGS = ("ppc-tb", "tsc", "nocontext", "event-counts", "trace_")
+"""Parts of names of captures that are no recording, have no times, or times in ticks (a test of their own)."""
 _BUNDLED = {recorded.name for recorded in bundled()}
 CAPTURES = {
     path.relative_to(SHARED / "captures").as_posix(): path
     for form in _FORMS
     for path in sorted((SHARED / "captures").rglob(form))
-    if not any(word in f"{path.parent.name}/{path.name}".replace("trace-cmd-un", "") for word in _NO_RECORDINGS)
+    if not any(word in f"{path.parent.name}/{path.name}" for word in _NO_RECORDINGS)
     and not (path.name.startswith("perf.data") and path.parent.name in _BUNDLED)
 }
 """Those that are not bundled as well."""
@@ -62,6 +73,24 @@ def test_slices_of_a_capture_nest_and_their_sums_are_the_reports(
         pytest.skip("no captures beside the project")
     manifest = ingested.manifest(CAPTURES[name])
     assert check_timeline(ingested.store, manifest.run_id, tmp_path / "t")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "clock_hz"),
+    [
+        ("ppc64-p9/powernv9-raw-trace-ppc-tb/trace.txt.gz", 512_000_000),
+        ("x86-svm/mixed-sched-irq/trace-v6-tsc.dat", 10**9),
+    ],
+)
+def test_slices_of_a_capture_in_ticks_do_so_too_once_their_rate_is_said(
+    tmp_path: Path, name: str, clock_hz: int
+) -> None:
+    path = SHARED / "captures" / name
+    if not path.exists():
+        pytest.skip("no captures beside the project")
+    [run] = ingest(str(path), tmp_path / "store", Label(), options=ReadOptions(clock_hz=clock_hz))
+    assert check_timeline(tmp_path / "store", run.manifest.run_id, tmp_path / "t")
 
 
 def names(slices: list[Slice]) -> list[tuple[str, int, int, int]]:
