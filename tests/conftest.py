@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import fcntl
+import os
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,7 +13,7 @@ from ingested import IngestedRecordings
 from made_recorders import host, perf  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 # A deadline of one example says how busy the machine is.
 settings.register_profile("kvmtrace", deadline=None)
@@ -29,3 +33,11 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("KVMTRACE_STORE", raising=False)
     return tmp_path
+
+
+@pytest.fixture
+def only_vm() -> Iterator[None]:
+    """Wait until no other worker's test runs a VM: who records the whole machine would record that one, too."""
+    with (Path(tempfile.gettempdir()) / f"kvmtrace-tests-of-{os.getuid()}-run-a-vm").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield

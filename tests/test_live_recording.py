@@ -19,7 +19,7 @@ SMALL_VM = Path(__file__).with_name("small_vm.py")
 
 
 @pytest.fixture
-def recorded(tmp_path: Path) -> tuple[Path, int]:
+def recorded(tmp_path: Path, only_vm: None) -> tuple[Path, int]:  # noqa: ARG001 - it holds while the test runs
     """Record the small VM; give the file and the writes to the port that the VM counted."""
     if shutil.which("perf") is None:
         pytest.skip("perf is not installed")

@@ -22,7 +22,7 @@ FEW, MANY = 300, 900
 
 
 @pytest.fixture
-def _can_record() -> None:
+def _can_record(only_vm: None) -> None:  # noqa: ARG001 - it holds while the test runs
     if shutil.which("perf") is None:
         pytest.skip("perf is not installed")
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):

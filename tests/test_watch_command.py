@@ -212,6 +212,7 @@ def test_a_store_that_cannot_be_written_is_said_before_perf_is_started(
 
 
 @pytest.mark.perf
+@pytest.mark.usefixtures("only_vm")
 def test_perf_is_started_for_a_command_and_what_the_vm_did_is_stored(watched: Watched, tmp_path: Path) -> None:
     if shutil.which("perf") is None:
         pytest.skip("perf is not installed")
