@@ -16,7 +16,7 @@ import threading
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Self, cast
 
-from kvmtrace.errors import RecordingError
+from kvmtrace.recorder.program import Program, RecorderError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,19 +27,6 @@ if TYPE_CHECKING:
 PERF = "perf"
 _KIB = 1 << 10
 _SAID_BYTES = 1 << 14  # of what perf says on standard error
-
-
-class RecorderError(RecordingError):
-    """The program that records did not start, or ended before it was told to; `said` is what it wrote."""
-
-    def __init__(self, program: str, said: str, code: int | None) -> None:
-        self.said = said
-        lines = [line.strip() for line in said.splitlines() if line.strip()]
-        told = f": {' '.join(lines[:4])}" if lines else ""
-        ended = f" (exit code {code})" if code is not None else ""
-        is_old = "unknown option" in said and ("control" in said or "delay" in said)
-        hint = "perf 5.9 or newer is needed; --with trace-cmd does without" if is_old else None
-        super().__init__(f"{program} does not record{ended}{told}", hint=hint)
 
 
 def perf_arguments(
@@ -67,7 +54,7 @@ def shell_line(arguments: Sequence[str]) -> str:
     return shlex.join(arguments)
 
 
-class PerfOnPipe:
+class PerfOnPipe(Program):
     """perf at work. Its recording comes out of `output`; nobody else may read that.
 
     Use it as a context manager: perf has ended when it is left. RecorderError: perf does not record.
@@ -79,7 +66,7 @@ class PerfOnPipe:
         self._answers, answers = os.pipe()
         self.arguments = perf_arguments(plan, control=(commands, answers))
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - a list: no shell reads it
+            process = subprocess.Popen(  # noqa: S603 - a list: no shell reads it
                 self.arguments,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -94,8 +81,8 @@ class PerfOnPipe:
         finally:
             os.close(commands)
             os.close(answers)
+        super().__init__(process)
         self.output = cast("IO[bytes]", self._process.stdout)
-        self._told_to_stop = False
         self._asked_to_flush = False
         self._said = bytearray()
         self._listening = threading.Thread(target=self._listen, name="kvmtrace-perf-says", daemon=True)
@@ -135,16 +122,6 @@ class PerfOnPipe:
         self._asked_to_flush = True
         with suppress(BrokenPipeError):  # it has ended
             os.write(self._commands, b"ping\n")
-
-    def stop(self) -> None:
-        """Have perf write the rest and end."""
-        if not self._told_to_stop:
-            self._told_to_stop = True
-            self._process.send_signal(signal.SIGINT)
-
-    def has_ended(self) -> bool:
-        """Tell whether it has ended, told to or not."""
-        return self._process.poll() is not None
 
     def wait(self) -> int:
         """Wait until perf has ended, and return its exit code; that of a perf told to stop is 0."""

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from kvmtrace.errors import InputError, RecordingError, UsageError
 from kvmtrace.formats import detect
@@ -24,7 +24,8 @@ from kvmtrace.formats.opening import open_input
 from kvmtrace.formats.source import ReadOptions, open_source
 from kvmtrace.formats.spool import Spool
 from kvmtrace.ingesting import Order, store_contents
-from kvmtrace.recorder.perf import PERF, PerfOnPipe, RecorderError
+from kvmtrace.recorder.perf import PERF, PerfOnPipe
+from kvmtrace.recorder.program import RecorderError
 from kvmtrace.recorder.trace_cmd import TraceCmdToFile
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from kvmtrace.ingesting import Ingested
     from kvmtrace.recorder.host_files import HostFiles
     from kvmtrace.recorder.plan import Plan
+    from kvmtrace.recorder.program import Program
     from kvmtrace.store.label import Label
     from kvmtrace.store.manifest import Manifest
 
@@ -43,19 +45,6 @@ Look = Callable[[], None]
 """Called now and then while something is recorded: less and less often."""
 Complete = Callable[["Manifest", "Label", "Ended"], tuple["Manifest", "Label"]]
 """Adds to the manifest and label of a run what is known at its end."""
-
-
-class Recorder(Protocol):
-    """A program that records."""
-
-    def enable(self) -> None:
-        """Return when it records."""
-
-    def stop(self) -> None:
-        """Have it end."""
-
-    def has_ended(self) -> bool:
-        """Tell whether it has ended, told to or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +181,7 @@ class _Watched:
         self.recorder_ended_early = False
 
     @contextmanager
-    def under(self, recorder: Recorder) -> Iterator[None]:
+    def under(self, recorder: Program) -> Iterator[None]:
         """Have the recorder record, start the command, and end the one with the other."""
         try:
             recorder.enable()
@@ -220,7 +209,7 @@ class _Watched:
         enabled_ns = None if self.recorder_ended_early else self._enabled_ns
         return Ended(128 - code if code is not None and code < 0 else code, self._stop.asked, enabled_ns)
 
-    def _end(self, recorder: Recorder) -> None:
+    def _end(self, recorder: Program) -> None:
         self._stop.wait_for(self._process, self._look)
         self._look()
         self._is_over = True

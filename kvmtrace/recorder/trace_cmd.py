@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import time
 from typing import TYPE_CHECKING, Self
 
 from kvmtrace.errors import RecordingError
-from kvmtrace.recorder.perf import RecorderError
+from kvmtrace.recorder.program import Program, RecorderError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +34,7 @@ def trace_cmd_arguments(plan: Plan, output: str, command: Sequence[str] = ()) ->
     return [*arguments, "-b", str(plan.buffer_bytes >> 10), "-o", output, *command]
 
 
-class TraceCmdToFile:
+class TraceCmdToFile(Program):
     """trace-cmd at work. Use it as a context manager: it has ended when that is left."""
 
     def __init__(self, plan: Plan, file: Path, files: HostFiles) -> None:
@@ -45,13 +44,13 @@ class TraceCmdToFile:
         if any(files.text(switch) not in ("0", "X") for switch in self._switches[1:]):
             raise RecordingError("somebody else traces these events at present", hint="trace-cmd reset ends that")
         self.arguments = trace_cmd_arguments(plan, str(file))
-        self._told_to_stop = False
         # What it says goes to a file: a pipe that nobody empties would stop it.
         self._log = file.with_suffix(".log")
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - a list: no shell reads it
+            process = subprocess.Popen(  # noqa: S603 - a list: no shell reads it
                 self.arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0
             )
+        super().__init__(process)
 
     def __enter__(self) -> Self:
         return self
@@ -77,16 +76,6 @@ class TraceCmdToFile:
             if code is not None:
                 raise RecorderError(TRACE_CMD, self.said, code)
             time.sleep(_LOOKED_AT_EVERY_S)
-
-    def stop(self) -> None:
-        """Have trace-cmd write its file and end."""
-        if not self._told_to_stop:
-            self._told_to_stop = True
-            self._process.send_signal(signal.SIGINT)
-
-    def has_ended(self) -> bool:
-        """Tell whether it has ended, told to or not."""
-        return self._process.poll() is not None
 
     def wait(self) -> int:
         """Wait until trace-cmd has ended, and return its exit code."""

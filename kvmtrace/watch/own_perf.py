@@ -14,7 +14,8 @@ from typing import IO, TYPE_CHECKING, Self
 
 from kvmtrace.errors import KvmtraceError, UsageError
 from kvmtrace.formats.spool import Spool
-from kvmtrace.recorder.perf import PERF, PerfOnPipe, RecorderError
+from kvmtrace.recorder.perf import PERF, PerfOnPipe
+from kvmtrace.recorder.program import RecorderError
 from kvmtrace.recorder.shortfall import NO_ROOM, shortfalls
 from kvmtrace.recorder.witness import Witness
 
